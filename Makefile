@@ -1,0 +1,104 @@
+# Seiche. Needs Python 3.11+ and make; everything else is installed into .venv by the targets themselves.
+#
+#   make demo   the demonstration        make test   the tests        make help   all targets
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PY   := $(VENV)/bin/python
+PIP  := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install -qq -c constraints.txt
+# The CPU is the reference; say JAX_PLATFORMS=cuda to let JAX use an accelerator.
+export JAX_PLATFORMS ?= cpu
+
+# Which extras a set installs: .venv/.with-SET is its stamp.
+EXTRAS_demo  := demo
+EXTRAS_dev   := demo,dev
+EXTRAS_bench := demo,peers
+EXTRAS_docs  := demo,docs
+EXTRAS_zig   := zig
+
+# Without a C compiler on PATH, one is installed as a wheel.
+CC_FOUND := $(firstword $(foreach c,cc gcc clang,$(shell command -v $(c) 2>/dev/null)))
+COMPILER := $(if $(CC_FOUND),,$(VENV)/.with-zig)
+
+# Options of the targets.
+WORKERS  ?= 2
+COVER    ?=
+PYTEST   ?=
+PROGRAMS ?= 2000
+COVERAGE := $(if $(COVER),--cov --cov-report=term --cov-fail-under=$(COVER))
+
+.PHONY: help demo test campaign lint format bench docs clean
+
+help:  ## show this list
+	@echo "Seiche: targets of make"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+	@echo "Options: WORKERS=2  COVER=90  PYTEST='-k name'  PROGRAMS=2000  PYTHON=python3.12"
+
+demo: $(VENV)/.with-demo $(COMPILER)  ## learn handwritten digits online, interpreted and as C; writes a page
+	@echo "==> demo: an online learner on handwritten digits, interpreted and compiled (under 3 minutes)"
+	@$(PY) -m examples.digits
+	@echo "==> done. Open build/demo/index.html in a browser."
+
+test: $(VENV)/.with-dev $(COMPILER)  ## the tests and the docstrings' examples; COVER=90 measures coverage
+	@echo "==> test: laws, differential tests, good and bad programs, docstrings, on $(WORKERS) workers"
+	@$(PY) -m pytest -n $(WORKERS) $(COVERAGE) $(PYTEST)
+	@echo "==> passed. The laws are in tests/, one file each; 'make campaign' runs $(PROGRAMS) random programs."
+
+campaign: $(VENV)/.with-dev $(COMPILER)  ## random programs on every target, compared in bits; PROGRAMS=2000
+	@echo "==> campaign: $(PROGRAMS) random programs, interpreter against C, in bits"
+	@$(PY) -m tests.campaign --programs $(PROGRAMS)
+	@echo "==> done. A disagreement would have been printed, shrunk, with its seed."
+
+lint: $(VENV)/.with-dev  ## ruff (rules and format) and pyright (strict)
+	@echo "==> lint: ruff check, ruff format --check, pyright"
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright
+	@echo "==> clean."
+
+format: $(VENV)/.with-dev  ## let ruff rewrite the sources
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+bench: $(VENV)/.with-bench $(COMPILER)  ## speed, bytes and accuracy beside peers in the same run
+	@echo "==> bench: our figures and the peers', measured in one run"
+	@$(PY) -m bench
+	@echo "==> done. The tables are kept as JSON in build/bench/."
+
+docs: $(VENV)/.with-docs $(COMPILER)  ## the documentation as a site
+	@echo "==> docs: building the site"
+	@NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(PY) -m mkdocs build --quiet --strict
+	@echo "==> done. Open build/site/index.html in a browser."
+
+clean:  ## remove the environment and everything built
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------------------------------ set-up
+
+$(VENV)/.with-%: pyproject.toml constraints.txt | $(PY)
+	@echo "==> installing [$(EXTRAS_$*)] into $(VENV) (the first time takes a minute or two)"
+	@$(PIP) hatchling editables
+	@$(PIP) --no-build-isolation -e '.[$(EXTRAS_$*)]'
+	@touch $@
+
+# The first Python that is new enough; its venv module must be able to install pip.
+$(PY):
+	@found=; \
+	for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	  if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found=$$p; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "Seiche needs Python 3.11 or newer; found: $$(python3 --version 2>/dev/null || echo none)." >&2; \
+	  echo "Install one and try again, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; \
+	fi; \
+	if ! "$$found" -c 'import venv, ensurepip' >/dev/null 2>&1; then \
+	  echo "$$found has no venv or ensurepip module, which Seiche needs to make $(VENV)." >&2; \
+	  echo "On Debian or Ubuntu it is the package python3-venv." >&2; exit 1; \
+	fi; \
+	echo "==> making $(VENV) with $$("$$found" --version)"; \
+	"$$found" -m venv --clear $(VENV)
