@@ -1,0 +1,168 @@
+"""Matrix products, Einstein sums and convolutions, brought to the table's `matmul` and `patches`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from seiche.errors import SeicheError, fail
+from seiche.ir.builder import broadcast_shapes
+from seiche.lang import functions as f
+from seiche.lang import trace
+from seiche.lang.stream import Stream, apply, broadcast_to, recover
+
+
+def _misfit(a: Stream, b: Stream, why: str) -> SeicheError:
+    return fail(
+        "SE201", f"no product of {list(a.shape)} and {list(b.shape)}: {why}", trace.here(),
+        (f"`{a.var.name}` is {a.type}", a.var.loc), (f"`{b.var.name}` is {b.type}", b.var.loc),
+    )  # fmt: skip
+
+
+def matmul(a: Stream, b: Stream) -> Stream:
+    """numpy's `a @ b`: vectors stand for a row or a column, leading axes are batches that broadcast."""
+    if not a.ndim or not b.ndim:
+        return recover(_misfit(a, b, "a scalar has no product; use *"), a, b)
+    left = f.expand_dims(a, 0) if a.ndim == 1 else a
+    right = f.expand_dims(b, -1) if b.ndim == 1 else b
+    if left.shape[-1] != right.shape[-2]:
+        return recover(_misfit(a, b, f"{left.shape[-1]} is not {right.shape[-2]}"), a, b)
+    out = _batched(left, right, a, b)
+    if a.ndim == 1:
+        out = f.squeeze(out, -2)
+    return f.squeeze(out, -1) if b.ndim == 1 else out
+
+
+def _batched(left: Stream, right: Stream, a: Stream, b: Stream) -> Stream:
+    if right.ndim == 2 and left.ndim > 2:
+        rows = apply("matmul", f.reshape(left, (-1, left.shape[-1])), right)
+        return f.reshape(rows, (*left.shape[:-1], right.shape[-1]))
+    try:
+        batch = broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    except ValueError:
+        return recover(_misfit(a, b, "their batches do not broadcast"), a, b)
+    return apply(
+        "matmul", broadcast_to(left, (*batch, *left.shape[-2:])), broadcast_to(right, (*batch, *right.shape[-2:]))
+    )
+
+
+def einsum(spec: str, xs: list[Stream]) -> Stream:
+    """Pairs from left to right; each pair is one batched matrix product."""
+    terms, out = _parse(spec, xs)
+    streams = list(xs)
+    while len(streams) > 1:
+        later = set("".join(terms[2:]) + out)
+        term, stream = _pair(terms[0], terms[1], streams[0], streams[1], later)
+        terms, streams = [term, *terms[2:]], [stream, *streams[2:]]
+    return _arrange(terms[0], streams[0], out)
+
+
+def _parse(spec: str, xs: list[Stream]) -> tuple[list[str], str]:
+    left, arrow, out = spec.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if not arrow:
+        out = "".join(sorted(c for c in set(left) if c.isalpha() and left.count(c) == 1))
+    letters = "".join(terms) + out
+    fits = len(terms) == len(xs) and all(len(t) == x.ndim for t, x in zip(terms, xs, strict=False))
+    if not fits or not letters.isalpha() and letters or not set(out) <= set("".join(terms)):
+        raise fail(
+            "SE201", f"einsum {spec!r} does not fit {', '.join(str(list(x.shape)) for x in xs)}", trace.here(),
+            hint="one letter per axis, one term per argument, an output made of letters that occur",
+        )  # fmt: skip
+    for term, x in zip(terms, xs, strict=True):
+        if len(set(term)) != len(term):
+            raise fail("SE201", f"einsum {spec!r}: `{term}` repeats a letter", trace.here(),
+                       (f"`{x.var.name}`", x.var.loc), hint="take the diagonal first")  # fmt: skip
+    return terms, out
+
+
+def _arrange(term: str, x: Stream, out: str) -> Stream:
+    """Sums the letters that do not leave, and orders the others."""
+    gone = tuple(i for i, c in enumerate(term) if c not in out)
+    kept = "".join(c for c in term if c in out)
+    return f.transpose(f.sum(x, gone) if gone else x, [kept.index(c) for c in out])
+
+
+def _pair(ta: str, tb: str, a: Stream, b: Stream, later: set[str]) -> tuple[str, Stream]:
+    """One product: letters of both that stay are batches, letters of both that end are summed."""
+    a = _arrange(ta, a, ta := "".join(c for c in ta if c in later or c in tb))
+    b = _arrange(tb, b, tb := "".join(c for c in tb if c in later or c in ta))
+    batch = [c for c in ta if c in tb and c in later]
+    inner = [c for c in ta if c in tb and c not in later]
+    rows = [c for c in ta if c not in tb]
+    columns = [c for c in tb if c not in ta]
+    sizes = dict(zip(ta, a.shape, strict=True))
+    for c, n in zip(tb, b.shape, strict=True):
+        if sizes.setdefault(c, n) != n:
+            raise _misfit(a, b, f"`{c}` is both {sizes[c]} and {n}")
+
+    def arranged(x: Stream, term: str, *groups: list[str]) -> Stream:
+        ordered = f.transpose(x, [term.index(c) for group in groups for c in group])
+        lead = [sizes[c] for c in groups[0]]
+        return f.reshape(ordered, [*lead, *(prod(sizes[c] for c in g) for g in groups[1:])])
+
+    left, right = arranged(a, ta, batch, rows, inner), arranged(b, tb, batch, inner, columns)
+    product = apply("matmul", left, right)
+    term = "".join([*batch, *rows, *columns])
+    return term, f.reshape(product, [sizes[c] for c in term])
+
+
+def convolution(
+    x: Stream,
+    w: Stream,
+    strides: int | Sequence[int],
+    dilation: int | Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    groups: int,
+) -> Stream:
+    """Patches times weights: `[*batch, *spatial, in]` and `[*window, in / groups, out]`."""
+    rank = w.ndim - 2
+    steps, spread = _each(strides, rank), _each(dilation, rank)
+    window = w.shape[:rank]
+    if rank < 1 or x.ndim < rank + 1 or x.shape[-1] != w.shape[-2] * groups or w.shape[-1] % groups:
+        return recover(_misfit(x, w, f"conv wants [*batch, *spatial, in] and [*window, in / {groups}, out]"), x, w)
+    low, high = _padding(padding, x.shape[-rank - 1 : -1], window, steps, spread)
+    taps = apply("patches", x, window=window, strides=steps, dilation=spread, low=low, high=high)
+    places = taps.shape[: x.ndim - 1]
+    count = prod(window)
+    if groups == 1:
+        flat = apply("matmul", f.reshape(taps, (-1, count * x.shape[-1])), f.reshape(w, (-1, w.shape[-1])))
+        return f.reshape(flat, (*places, w.shape[-1]))
+    return _grouped(taps, w, places, count, groups)
+
+
+def _grouped(taps: Stream, w: Stream, places: tuple[int, ...], count: int, groups: int) -> Stream:
+    per, out = w.shape[-2], w.shape[-1] // groups
+    if per == 1 and out == 1:
+        return f.sum(f.reshape(taps, (*places, count, groups)) * f.reshape(w, (count, groups)), -2)
+    by_group = f.transpose(f.reshape(taps, (-1, count, groups, per)), (2, 0, 1, 3))
+    weights = f.transpose(f.reshape(w, (count, per, groups, out)), (2, 0, 1, 3))
+    flat = apply("matmul", f.reshape(by_group, (groups, -1, count * per)), f.reshape(weights, (groups, count * per, out)))
+    return f.reshape(f.transpose(flat, (1, 0, 2)), (*places, groups * out))
+
+
+def _each(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
+    return (value,) * rank if isinstance(value, int) else tuple(value)
+
+
+def _padding(
+    padding: str | Sequence[tuple[int, int]],
+    spatial: tuple[int, ...],
+    window: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    reach = [(k - 1) * d for k, d in zip(window, dilation, strict=True)]
+    match padding:
+        case "valid":
+            return (0,) * len(window), (0,) * len(window)
+        case "causal":
+            return tuple(reach), (0,) * len(window)
+        case "same":
+            ends = [-(-n // s) * s - s + r + 1 - n for n, s, r in zip(spatial, strides, reach, strict=True)]
+            total = [max(e, 0) for e in ends]
+            return tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
+        case str():
+            raise fail("SE201", f"padding {padding!r}", trace.here(), hint='"valid", "same", "causal" or pairs')
+        case _:
+            return tuple(p[0] for p in padding), tuple(p[1] for p in padding)
