@@ -422,7 +422,7 @@ class Writer:
     # The kit.
 
     def const(self, value: float | int | bool, format: Format) -> Expr:
-        return Const(_plain(value), format)
+        return Const(_plain(value), carrier(format))
 
     def select(self, cond: Expr, yes: Operand, no: Operand) -> Expr:
         typed = yes if isinstance(yes, Expr) else no
@@ -477,7 +477,8 @@ class Machine:
     """A class with memories and two methods, ready to print.
 
     `offsets` places each scratch buffer in the arena of its carrier, `arenas` says how many elements that has. `present` maps
-    an output to the flag that says whether it has a value at this tick. `fault` holds the number of the failed check.
+    an output to the flag that says whether it has a value at this tick. `fault` holds the number of the failed check. `ended`:
+    the last input is the hidden one that is true at the ticks after the last.
     """
 
     name: str
@@ -489,6 +490,7 @@ class Machine:
     outputs: list[Buffer]
     present: dict[Buffer, Buffer]
     fault: Buffer | None
+    ended: bool
     offsets: dict[Buffer, int]
     arenas: dict[Format, int]
     reset: list[Stmt]
