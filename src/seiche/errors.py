@@ -93,7 +93,8 @@ class Diagnostic:
         assert self.code in CODES, self.code
 
     def __str__(self) -> str:
-        lines = [f"{self.where}: {self.severity}[{self.code}]: {self.what}"]
+        place = "" if self.where == NOWHERE else f"{self.where}: "
+        lines = [f"{place}{self.severity}[{self.code}]: {self.what}"]
         if self.where.source:
             lines.append(f"    {self.where.line:>4} | {self.where.source}")
         for text, place in self.why:

@@ -77,8 +77,10 @@ class Tree:
             return self.kind(built)
         if issubclass(self.kind, tuple):
             return self.kind(*built)
-        return self.kind(**dict(zip(self.keys, built, strict=True))) if self.kind is not dict else dict(
-            zip(self.keys, built, strict=True)
+        return (
+            self.kind(**dict(zip(self.keys, built, strict=True)))
+            if self.kind is not dict
+            else dict(zip(self.keys, built, strict=True))
         )
 
     def leaves_of(self, value: Any, path: str = "") -> list[Any]:
@@ -87,10 +89,16 @@ class Tree:
             return [value]
         found = _open(value)
         if found is None or found[0] is not self.kind or set(found[1]) != set(self.keys):
-            raise TreeMismatch(path, _describe(self.kind, self.keys), _describe(*(found[:2] if found else (type(value), ()))))
+            raise TreeMismatch(
+                path,
+                _describe(self.kind, self.keys),
+                _describe(*(found[:2] if found else (type(value), ()))),
+            )
         given = dict(zip(found[1], found[2], strict=True))
         pairs = zip(self.keys, self.children, strict=True)
-        return [x for k, child in pairs for x in child.leaves_of(given[k], path + _step(self.kind, k))]
+        return [
+            x for k, child in pairs for x in child.leaves_of(given[k], path + _step(self.kind, k))
+        ]
 
 
 LEAF = Tree()

@@ -1,0 +1,68 @@
+"""The dependence graph of a node: who reads whom, at which offset in time, and its strongly connected components.
+
+An equation at tick t reads an operand of offset d at tick t + d: fby -1, post +1, all else 0 (DESIGN, the rule of
+causality). Frames and scans are atoms here: what happens inside their bodies has a graph of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import assert_never
+
+import networkx as nx
+
+from seiche.ir.core import (
+    Apply,
+    Call,
+    Equation,
+    Fby,
+    Frame,
+    Lit,
+    Merge,
+    Node,
+    Post,
+    Rhs,
+    Scan,
+    Var,
+    When,
+    operands,
+)
+
+
+def dependences(rhs: Rhs) -> tuple[tuple[Var, int], ...]:
+    """The Vars that a right-hand side reads, each with its offset. The reset of a `Post` is read at the next tick too."""
+    match rhs:
+        case Fby(init, arg, reset):
+            now = [v for v in (init, reset) if v is not None]
+            return ((arg, -1), *((v, 0) for v in now))
+        case Post(arg, final, reset):
+            return ((arg, 1), (final, 0), *(() if reset is None else ((reset, 1),)))
+        case Lit() | Apply() | When() | Merge() | Scan() | Frame() | Call():
+            return tuple((v, 0) for v in operands(rhs))
+        case _:
+            assert_never(rhs)
+
+
+def components(
+    node: Node, also: Mapping[Equation, Iterable[Var]] | None = None
+) -> list[list[Equation]]:
+    """Strongly connected components, each after those it reads; equal choices keep the order of the node's equations.
+
+    `also` adds operands to equations (the conditions of their clocks, for instance).
+    """
+    graph: nx.DiGraph[Equation] = nx.DiGraph()
+    graph.add_nodes_from(node.eqs)
+    defs = node.definitions()
+    for eq in node.eqs:
+        read = [*operands(eq.rhs), *(also.get(eq, ()) if also else ())]
+        graph.add_edges_from((defs[v], eq) for v in read if v in defs)
+    place = {eq: i for i, eq in enumerate(node.eqs)}
+    folded = nx.condensation(graph)
+    members = {c: sorted(folded.nodes[c]["members"], key=place.__getitem__) for c in folded}
+    order = nx.lexicographical_topological_sort(folded, key=lambda c: place[members[c][0]])
+    return [members[c] for c in order]
+
+
+def is_cyclic(component: list[Equation]) -> bool:
+    """Whether the equations of a component read each other (or the only one itself)."""
+    return len(component) > 1 or any(v in component[0].outs for v in operands(component[0].rhs))
