@@ -171,9 +171,9 @@ def _memory(body: Node) -> Iterator[Diagnostic]:
 
 
 def _derivative(vjp: Node, body: Node) -> Iterator[Diagnostic]:
-    """SE703: a derivative takes arguments and cotangents of results, and gives cotangents of arguments."""
-    arguments = [v.type for v in body.inputs]
-    wanted = [*arguments, *(v.type for v in body.outputs)]
+    """SE703: a derivative takes arguments and cotangents of results, and gives cotangents of the real arguments."""
+    wanted = [v.type for v in (*body.inputs, *body.outputs)]
+    arguments = [v.type for v in body.inputs if v.type.format.is_float]
     for what, have, need in (
         ("takes", [v.type for v in vjp.inputs], wanted),
         ("gives", [v.type for v in vjp.outputs], arguments),
@@ -181,7 +181,7 @@ def _derivative(vjp: Node, body: Node) -> Iterator[Diagnostic]:
         if have != need:
             text = f"the derivative `{vjp.name}` of `{body.name}` {what} {_listed(have)}, not {_listed(need)}"
             why = ((f"`{body.name}` is made here", body.loc),)
-            hint = "it takes the arguments, then a cotangent per result; it gives a cotangent per argument"
+            hint = "it takes the arguments, then a cotangent per result; it gives a cotangent per real argument"
             yield Diagnostic("SE703", text, vjp.loc, why, hint)
 
 

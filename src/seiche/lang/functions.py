@@ -169,7 +169,7 @@ def reshape(x: Tensor, shape: int | Sequence[int]) -> Stream:
     sizes = [shape] if isinstance(shape, int) else list(shape)
     if sizes.count(-1) == 1:
         known = int(np.prod([n for n in sizes if n != -1], dtype=int))
-        sizes[sizes.index(-1)] = stream.size // max(known, 1)
+        sizes[sizes.index(-1)] = stream.size // (known or 1)
     return stream if tuple(sizes) == stream.shape else apply("reshape", stream, shape=tuple(sizes))
 
 
@@ -217,7 +217,7 @@ def flatten(x: Tensor) -> Stream:
 def concatenate(xs: Sequence[Tensor], axis: int = 0) -> Stream:
     """Tensors joined along an axis they have."""
     streams = _of_one_format(xs)
-    return streams[0] if len(streams) == 1 else apply("concat", *streams, axis=axis % max(streams[0].ndim, 1))
+    return streams[0] if len(streams) == 1 else apply("concat", *streams, axis=axis % (streams[0].ndim or 1))
 
 
 def stack(xs: Sequence[Any], axis: int = 0) -> Any:
@@ -268,6 +268,7 @@ def roll(x: Stream, shift: int, axis: int = 0) -> Stream:
 def repeat(x: Tensor, n: int, axis: int = 0) -> Stream:
     """Each element n times."""
     stream = as_stream(x)
+    axis %= stream.ndim
     shape = list(stream.shape)
     wide = broadcast_to(expand_dims(stream, axis + 1), (*shape[: axis + 1], n, *shape[axis + 1 :]))
     shape[axis] *= n

@@ -43,7 +43,7 @@ def _part(function: Callable[..., Any], args: tuple[Any, ...], argnums: int | Se
     leaves, form = tree.flatten(streams)
     types = form.unflatten([s.type for s in leaves])
     name = getattr(function, "name", getattr(function, "__name__", "function"))
-    graph, outputs, result = subgraph(name, "function", function, types)
+    graph, outputs, result = subgraph(name, "function", function, types, [s.var.name for s in leaves])
     node = graph.finish(tuple(outputs))
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     wrong = [n for n in numbers if not -len(args) <= n < len(args)]

@@ -105,6 +105,7 @@ def _unsupported(x: Stream, what: str) -> SeicheError:
 
 def update(x: Stream, row: Tensor, i: Tensor, axis: int = 0) -> Stream:
     """x with row i along an axis replaced; an index out of range changes nothing."""
+    axis %= x.ndim
     value = broadcast_to(as_stream(row, x.format), x.shape[:axis] + x.shape[axis + 1 :])
     return apply("update", x, value, as_stream(i), axis=axis)
 

@@ -245,15 +245,15 @@ def _same(function: NodeFunction, first: Node, second: Node) -> None:
 
 
 def subgraph(
-    name: str, kind: trace.GraphKind, function: Callable[..., Any], types: Any
+    name: str, kind: trace.GraphKind, function: Callable[..., Any], types: Any, names: list[str] | None = None
 ) -> tuple[Graph, list[Var], Any]:
     """Traces `function` over fresh inputs of these types, in a graph inside the current one; its results, unfinished."""
     context = trace.current()
     graph = Graph(name, kind, context.region, trace.here())
     leaves, form = tree.flatten(types)
     streams: list[Stream] = []
-    for i, leaf in enumerate(leaves):
-        graph.inputs.append(Var(f"{name}_{i}", leaf, trace.here(), context.path))
+    for leaf, called in zip(leaves, names or form.names(name), strict=True):
+        graph.inputs.append(Var(called, leaf, trace.here(), context.path))
         streams.append(Stream(graph.inputs[-1], graph.root))
     cut = kind in ("scan", "frame")
     inner = replace(context, region=graph.root, reset=None if cut else context.reset)

@@ -388,11 +388,10 @@ _KINDS = {"node": "node", "function": "function", "scan": "scanned node", "frame
 
 
 def home_of(streams: tuple[Stream, ...], target: Region) -> Region:
-    """The region of a result: the target, or the sub-clock that an operand from a closed block is on."""
-    around = set(target.ancestors())
+    """The region of a result in `target`: its own, or the sub-clock of an operand from a block that closed there."""
     for stream in streams:
         region = stream.region
-        if region not in around and region.graph is target.graph:
+        if region is not target and target in region.ancestors() and region.graph is target.graph:
             return region
     return target
 
