@@ -31,7 +31,7 @@ _SURFACE: dict[str, str] = {
     **{name: "seiche.lang.automata" for name in ("automaton",)},
     **{name: "seiche.lang.indexing" for name in ("update", "dynamic_slice")},
     **{name: "seiche.lang.grad" for name in "grad value_and_grad vjp jvp custom_vjp".split()},
-    **{name: "seiche.backends.compile" for name in ("compile", "check")},
+    **{name: "seiche.backends.compile" for name in ("compile", "diagnose")},
     **{name: "seiche.errors" for name in ("SeicheError", "Diagnostic")},
     "Key": "seiche.numbers.random",
 }
