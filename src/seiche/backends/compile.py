@@ -1,0 +1,103 @@
+"""`compile` and `diagnose`: from a node function to a program that runs, or to all its diagnostics."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+from seiche.backends.program import Executor, Program, Signature
+from seiche.check.facts import Facts
+from seiche.check.run import verify
+from seiche.errors import NOWHERE, Diagnostic, SeicheError, fail
+from seiche.ir import tree
+from seiche.ir.core import Node
+from seiche.schedule.lower import Lowered, lower
+from seiche.schedule.machine import schedule
+from seiche.schedule.report import Report, report
+
+Target = Literal["interp", "c"]
+Arithmetic = Literal["strict", "fast"]
+
+
+class Traced(Protocol):
+    """A traced node with the trees of types of its arguments and results."""
+
+    @property
+    def node(self) -> Node: ...
+    @property
+    def inputs(self) -> dict[str, Any]: ...
+    @property
+    def outputs(self) -> Any: ...
+
+
+class Traceable(Protocol):
+    """What `compile` takes: a function made by `@node`."""
+
+    name: str
+
+    def trace(self, *args: Any, **static: Any) -> Traced: ...
+
+
+def compile(
+    node: Traceable, *args: Any, target: Target = "interp", arithmetic: Arithmetic = "strict", **static: Any
+) -> Program:
+    """Traces, checks and schedules a node, for a target: "interp" (numpy, the meaning) or "c" (C99, built and loaded).
+
+    Further arguments are those of the node that are no streams (or a type, for an argument that is to be one). Raises all
+    diagnostics of the first stage that found any. `arithmetic="fast"` lets the C compiler contract and reassociate.
+
+    >>> import seiche as sc
+    >>> @sc.node
+    ... def twice(x: sc.f32) -> sc.f32:
+    ...     return 2 * x
+    >>> sc.compile(twice, target="c").step(1.5)
+    array(3., dtype=float32)
+    """
+    if not hasattr(node, "trace"):
+        raise fail("SE109", f"compile takes a node, not {node!r}", NOWHERE, hint="decorate the function with @sc.node")
+    traced = node.trace(*args, **static)
+    verify(traced.node)
+    lowered = lower(traced.node)
+    return Program(traced.node, lowered, _signature(traced), _executor(lowered, target, arithmetic), _report)
+
+
+def _report(program: Program) -> Report:
+    return report(program.lowered, schedule(program.lowered).plan)
+
+
+def _signature(traced: Traced) -> Signature:
+    _, inputs = tree.flatten(traced.inputs)
+    _, outputs = tree.flatten(traced.outputs)
+    return Signature(inputs, outputs, tuple(traced.node.inputs), tuple(traced.node.outputs))
+
+
+def _executor(lowered: Lowered, target: str, arithmetic: Arithmetic) -> Executor:
+    match target:
+        case "interp":
+            from seiche.backends.interp import Interpreter
+
+            return Interpreter(lowered)
+        case "c":
+            from seiche.backends.c.binding import CProgram
+
+            return CProgram(lowered, arithmetic)
+        case _:
+            raise fail("SE904", f"there is no target {target!r}", NOWHERE, hint='the targets are "interp" and "c"')
+
+
+def diagnose(node: Traceable, *args: Any, **static: Any) -> tuple[Diagnostic, ...]:
+    """All diagnostics of a node, warnings included, without raising.
+
+    >>> import seiche as sc
+    >>> @sc.node
+    ... def idle(x: sc.f32, y: sc.f32) -> sc.f32:
+    ...     return x
+    >>> [d.code for d in sc.diagnose(idle)]
+    ['SE107']
+    """
+    try:
+        traced = node.trace(*args, **static)
+        facts: Facts = verify(traced.node)
+        lower(traced.node)
+    except SeicheError as error:
+        return error.diagnostics
+    return facts.warnings

@@ -1,0 +1,225 @@
+"""A compiled program: one object for every target. It steps, runs whole streams, and shows, saves and loads its state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from seiche.backends import saved
+from seiche.backends.executor import CheckFailed, Columns, Executor
+from seiche.backends.inputs import Signature, one_tick, whole_stream
+from seiche.errors import SeicheError, fail
+from seiche.ir.core import Node
+from seiche.ir.fingerprint import fingerprint
+from seiche.ir.op import AnyArray
+from seiche.numbers.formats import Type
+from seiche.schedule.lower import Lowered
+
+__all__ = ["Executor", "Program", "Signature", "Sparse", "State"]
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """An output on a sub-clock: `values[i]` is what it was at tick `ticks[i]`, counted from the first tick of the run.
+
+    >>> Sparse(np.array([1, 4]), np.array([0.5, 0.25])).dense(6, fill=0.0)
+    array([0.  , 0.5 , 0.  , 0.  , 0.25, 0.  ])
+    """
+
+    ticks: AnyArray
+    values: AnyArray
+
+    def __len__(self) -> int:
+        return len(self.ticks)
+
+    def dense(self, length: int, fill: Any) -> AnyArray:
+        """[length, ...], with `fill` where the output was absent."""
+        whole = np.full((length, *self.values.shape[1:]), fill, self.values.dtype)
+        whole[self.ticks] = self.values
+        return whole
+
+
+class Program:
+    """A node compiled for a target. `latency` is the tree of results with, for each, its delay in ticks.
+
+    `node` is the logical node, `lowered` what runs.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        lowered: Lowered,
+        signature: Signature,
+        executor: Executor,
+        reporter: Callable[[Program], Any] | None = None,
+    ) -> None:
+        self.node, self.lowered, self.signature, self.executor = node, lowered, signature, executor
+        self.reporter = reporter
+        self.ticks = 0
+        self._stopped: SeicheError | None = None
+        self._state = State(self)
+
+    def __repr__(self) -> str:
+        return f"<program {self.node.name}, {type(self.executor).__name__}, {self.ticks} ticks>"
+
+    @property
+    def latency(self) -> Any:
+        """The tree of results with the latency of each: the ticks of the base clock that it comes late."""
+        return self.signature.outputs.unflatten(self.lowered.latency)
+
+    def report(self) -> Any:
+        """Bytes, operations, sweeps, latency: what is known before anything runs."""
+        if self.reporter is None:
+            raise fail("SE904", f"`{self.node.name}` was compiled without a report", self.node.loc)
+        return self.reporter(self)
+
+    def reset(self) -> None:
+        """Back to the state before the first tick."""
+        self.executor.reset()
+        self.ticks = 0
+        self._stopped = None
+
+    def step(self, *args: Any, **kwargs: Any) -> Any:
+        """One tick: a value per input, in the tree of the node's arguments; the tree of results.
+
+        A result is None where it is absent, and before its latency has passed. Raises SE903 where an input does not fit,
+        SE602 where a frame overflows (nothing runs after that until `reset`).
+        """
+        self._go()
+        inputs = one_tick(self.signature, args, kwargs)
+        try:
+            results = self.executor.step(inputs)
+        except CheckFailed as failed:
+            raise self._stop(failed, 0) from None
+        pairs = zip(results, self.lowered.latency, strict=True)
+        leaves = [None if self.ticks < late else result for result, late in pairs]
+        self.ticks += 1
+        return self.signature.outputs.unflatten(leaves)
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Whole streams: arrays [ticks, ...] in the tree of the node's arguments; the tree of results.
+
+        A result on the base clock is [ticks, ...], aligned with the inputs whatever its latency; one on a sub-clock is a
+        `Sparse`. Results are those of an input that ends here; the state afterwards is that of a program that has stepped
+        through these ticks and may go on. A node without inputs takes `ticks=`.
+        """
+        self._go()
+        inputs, ticks = whole_stream(self.signature, args, kwargs)
+        parts = [self._advance(inputs, ticks, ended=False)]
+        if self.lowered.flush:
+            state = self.executor.get_state()
+            blank = [np.zeros((self.lowered.flush, *x.shape[1:]), x.dtype) for x in inputs]
+            try:
+                parts.append(self._advance(blank, self.lowered.flush, ended=True))
+            finally:
+                self.executor.set_state(state)
+            self.ticks -= self.lowered.flush
+        leaves = [
+            self._aligned([part[k] for part in parts], k, ticks) for k in range(len(parts[0]))
+        ]
+        return self.signature.outputs.unflatten(leaves)
+
+    @property
+    def state(self) -> State:
+        """The states by name: `program.state["w"]`, `.save(path)`, `.load(path)`; assigning a dict replaces them all."""
+        return self._state
+
+    @state.setter
+    def state(self, values: Mapping[str, Any]) -> None:
+        self._state.assign(values)
+
+    def _advance(self, inputs: list[AnyArray], ticks: int, ended: bool) -> list[Columns]:
+        try:
+            columns = self.executor.run(inputs, ticks, ended)
+        except CheckFailed as failed:
+            raise self._stop(failed, failed.tick) from None
+        self.ticks += ticks
+        return columns
+
+    def _aligned(self, parts: Sequence[Columns], output: int, ticks: int) -> AnyArray | Sparse:
+        """An output at the logical ticks of a run."""
+        late = self.lowered.latency[output]
+        values = np.concatenate([part.values for part in parts])[late : late + ticks]
+        if not self.lowered.clocks[self.lowered.node.outputs[output]]:
+            return values
+        present = np.concatenate([part.present for part in parts])[late : late + ticks]
+        return Sparse(np.flatnonzero(present), values[present])
+
+    def _go(self) -> None:
+        if self._stopped is not None:
+            raise self._stopped
+
+    def _stop(self, failed: CheckFailed, offset: int) -> SeicheError:
+        """The error of a check, which is also what every later step raises."""
+        check = self.lowered.node.checks[failed.check]
+        tick = self.ticks + offset - self.lowered.check_latency[failed.check]
+        hint = "reset() starts again"
+        self._stopped = fail(check.code, f"{check.text}, at tick {tick}", check.loc, hint=hint)
+        return self._stopped
+
+
+class State(MutableMapping[str, AnyArray]):
+    """A view of a program's states by name: the path of instances and the user's name. Reading copies, writing checks."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        states = program.lowered.states
+        self.types: dict[str, Type] = {name: eq.out.type for name, eq in states.items()}
+        self.locs = {name: eq.out.loc for name, eq in states.items()}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.types)
+
+    def __len__(self) -> int:
+        return len(self.types)
+
+    def __getitem__(self, name: str) -> AnyArray:
+        if name not in self.types:
+            raise KeyError(name)
+        return self.program.executor.get_state()[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name not in self.types:
+            known = ", ".join(self.types) or "none"
+            raise saved.misfit(f"there is no state `{name}`", f"the states are: {known}")
+        fitted = saved.fitting(name, value, self.types[name], self.locs[name], allow_nan=False)
+        self.program.executor.set_state({**self.program.executor.get_state(), name: fitted})
+
+    def __delitem__(self, name: str) -> None:
+        raise saved.misfit(f"state `{name}` cannot be removed")
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}: {type}" for name, type in self.types.items()) or "no states"
+
+    def assign(self, values: Mapping[str, Any], allow_nan: bool = False) -> None:
+        """Replaces all states; raises SE902 and changes nothing where one does not fit."""
+        self.program.executor.set_state(saved.checked(values, self.types, self.locs, allow_nan))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes all states, the tick and the program's fingerprint to a file."""
+        states = tuple((name, str(type)) for name, type in self.types.items())
+        program = self.program
+        header = saved.Header(
+            saved.MAGIC, saved.VERSION, program.node.name, self._fingerprint, program.ticks, states
+        )
+        saved.write(path, header, program.executor.get_state())
+
+    def load(self, path: str | os.PathLike[str], allow_nan: bool = False) -> None:
+        """Goes on where `save` was called, bit for bit; raises SE902 and changes nothing where the file does not fit."""
+        header, values = saved.read(path)
+        if header.fingerprint != self._fingerprint:
+            name = self.program.node.name
+            why = f"it was saved by `{header.program}`, whose equations are not those of `{name}`"
+            raise saved.misfit(f"{path} is the state of another program", why)
+        self.assign(values, allow_nan)
+        self.program.ticks = header.ticks
+        self.program._stopped = None  # pyright: ignore[reportPrivateUsage]
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self.program.lowered.node)
