@@ -1,0 +1,124 @@
+"""Finds nodes in a user's file, and streams in a user's data."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seiche.backends.program import Program
+from seiche.errors import Loc, SeicheError, fail
+from seiche.lang.node import NodeFunction
+
+
+def nodes_of(file: Path) -> dict[str, NodeFunction]:
+    """The nodes that a Python file defines, by name; SE906 when it cannot be read or run."""
+    where = Loc(str(file), 1)
+    if not file.is_file():
+        raise fail("SE906", f"there is no file {file}", where, hint="write FILE.py or FILE.py:node")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise fail("SE906", f"{file} is no Python file", where)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module
+    sys.path.insert(0, str(file.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except SeicheError:
+        raise
+    except Exception as error:
+        raise fail("SE906", f"{file} stops with {type(error).__name__}: {error}", _place(error, file)) from error
+    finally:
+        sys.path.pop(0)
+    found = {n: v for n, v in vars(module).items() if isinstance(v, NodeFunction)}
+    mine = {n: v for n, v in found.items() if Path(v.where.file).resolve() == file.resolve()}
+    return mine or found
+
+
+def _place(error: Exception, file: Path) -> Loc:
+    if isinstance(error, SyntaxError) and error.lineno:
+        return Loc(error.filename or str(file), error.lineno)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == file.name]
+    return Loc(str(file), (frames[-1].lineno or 1) if frames else 1)
+
+
+def node_of(target: str) -> NodeFunction:
+    """The node of `FILE:node`; of `FILE` when it defines just one. SE906 otherwise."""
+    path, _, name = target.rpartition(":") if ".py:" in target else (target, "", "")
+    file = Path(path)
+    nodes = nodes_of(file)
+    if not name and len(nodes) == 1:
+        return next(iter(nodes.values()))
+    if name not in nodes:
+        what = f"{file} defines no node {name!r}" if name else f"{file} defines {len(nodes)} nodes"
+        known = ", ".join(nodes) or "none: decorate a function with @sc.node"
+        raise fail("SE906", what, Loc(str(file), 1), hint=f"write {file}:NODE; nodes here: {known}")
+    return nodes[name]
+
+
+def settings(pairs: list[str]) -> dict[str, Any]:
+    """Static arguments from `name=value`; values are Python literals, anything else is text.
+
+    >>> settings(["rate=0.5", "mode=fast"])
+    {'rate': 0.5, 'mode': 'fast'}
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise fail("SE906", f"--set {pair!r} is not NAME=VALUE", Loc("<command line>", 0))
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name] = value
+    return found
+
+
+def streams(program: Program, file: Path | None, ticks: int, seed: int) -> list[np.ndarray[Any, Any]]:
+    """A stream per input: from a .npz (arrays by name), a .npy or a .csv (columns in order); random without a file."""
+    inputs = program.signature.inputs
+    if file is None:
+        rng = np.random.default_rng(seed)
+        return [_random(rng, v.type.format.dtype, (ticks, *v.type.shape)) for v in _vars(program)]
+    where = Loc(str(file), 1)
+    if not file.is_file():
+        raise fail("SE906", f"there is no file {file}", where)
+    if file.suffix == ".npz":
+        with np.load(file) as data:
+            missing = [v.name for v in _vars(program) if v.name not in data]
+            if missing:
+                raise fail("SE906", f"{file} has no array `{missing[0]}`", where, hint=f"it has {', '.join(data)}")
+            return [np.asarray(data[v.name], v.type.format.dtype) for v in _vars(program)]
+    table = np.load(file) if file.suffix == ".npy" else np.genfromtxt(file, delimiter=",", names=None)
+    return _columns(program, np.asarray(table), where, inputs)
+
+
+def _vars(program: Program) -> tuple[Any, ...]:
+    return tuple(program.node.inputs)
+
+
+def _columns(program: Program, table: np.ndarray[Any, Any], where: Loc, _: Any) -> list[np.ndarray[Any, Any]]:
+    rows = table.reshape(len(table), -1)
+    wanted = sum(v.type.size for v in _vars(program))
+    if rows.shape[1] != wanted:
+        raise fail("SE906", f"{where.file} has {rows.shape[1]} columns, the inputs have {wanted} elements", where)
+    parts: list[np.ndarray[Any, Any]] = []
+    start = 0
+    for v in _vars(program):
+        part = rows[:, start : start + v.type.size]
+        parts.append(part.reshape(len(rows), *v.type.shape).astype(v.type.format.dtype))
+        start += v.type.size
+    return parts
+
+
+def _random(rng: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    if dtype == "bool":
+        return rng.random(shape) < 0.5
+    if np.dtype(dtype).kind in "iu":
+        return rng.integers(0, 8, shape).astype(dtype)
+    return rng.normal(size=shape).astype(dtype)

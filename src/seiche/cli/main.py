@@ -1,0 +1,178 @@
+"""The command `seiche`: run, compile, report and check nodes of a user's file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from seiche.backends.compile import compile as compiled
+from seiche.backends.compile import diagnose
+from seiche.backends.program import Sparse
+from seiche.cli.load import node_of, nodes_of, settings, streams
+from seiche.errors import Diagnostic, SeicheError
+from seiche.ir import tree
+
+app = typer.Typer(
+    help="Seiche: a reactive language embedded in Python, for systems that learn where they run.",
+    no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
+)  # fmt: skip
+out, err = Console(), Console(stderr=True)
+
+Where = Annotated[str, typer.Argument(metavar="FILE:NODE", help="a Python file and a node in it; FILE when it has one node")]
+Set = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="an argument that is no stream")]
+TargetOption = Annotated[str, typer.Option(help="interp (numpy, the meaning) or c")]
+
+
+@contextmanager
+def diagnosed() -> Iterator[None]:
+    """Prints a SeicheError as a compiler does, and exits with 1."""
+    try:
+        yield
+    except SeicheError as error:
+        _show(error.diagnostics)
+        raise typer.Exit(1) from None
+
+
+def _show(found: tuple[Diagnostic, ...]) -> None:
+    for diagnostic in found:
+        color = "red" if diagnostic.severity == "error" else "yellow"
+        head, _, rest = str(diagnostic).partition("\n")
+        err.print(head, style=f"bold {color}", markup=False, highlight=False)
+        if rest:
+            err.print(rest, markup=False, highlight=False)
+    errors = sum(d.severity == "error" for d in found)
+    if found:
+        err.print(f"{errors} errors, {len(found) - errors} warnings; `seiche explain CODE` tells more", style="bold")
+
+
+@app.command()
+def run(
+    target_node: Where,
+    data: Annotated[Path | None, typer.Option(help=".npz (arrays by input), .npy or .csv; random streams without")] = None,
+    ticks: Annotated[int, typer.Option(help="how many ticks of random streams")] = 10,
+    seed: Annotated[int, typer.Option(help="of the random streams")] = 0,
+    target: TargetOption = "interp",
+    save: Annotated[Path | None, typer.Option(help="write the results to a .npz")] = None,
+    set_: Set = [],  # noqa: B006
+) -> None:
+    """Runs a node over streams and prints its results."""
+    with diagnosed(), err.status("tracing, checking, compiling"):
+        program = compiled(node_of(target_node), target=target, **settings(set_))  # type: ignore[arg-type]
+        inputs = streams(program, data, ticks, seed)
+    with diagnosed(), err.status(f"running {len(inputs[0]) if inputs else ticks} ticks"):
+        began = time.perf_counter()
+        results = program.run(*program.signature.inputs.unflatten(inputs).values())
+        spent = time.perf_counter() - began
+    named = dict(zip((v.name for v in program.node.outputs), tree.flatten(results, _is_result)[0], strict=True))
+    _results(named)
+    count = len(inputs[0]) if inputs else ticks
+    out.print(f"{count} ticks, {spent / max(count, 1) * 1e6:.2f} µs per tick ({target})", style="dim")
+    if save is not None:
+        np.savez(save, **{k: v.values if isinstance(v, Sparse) else v for k, v in named.items()})  # type: ignore[arg-type]
+
+
+def _is_result(x: Any) -> bool:
+    return isinstance(x, Sparse | np.ndarray)
+
+
+def _results(named: dict[str, Any]) -> None:
+    table = Table("tick", *named, title="results (first and last ticks)")
+    length = max((int(v.ticks[-1]) + 1 if len(v) else 0) if isinstance(v, Sparse) else len(v) for v in named.values())
+    shown = range(length) if length <= 20 else [*range(10), *range(length - 10, length)]
+    for t in shown:
+        table.add_row(str(t), *(_cell(v, t) for v in named.values()))
+    out.print(table)
+
+
+def _cell(values: Any, tick: int) -> str:
+    if isinstance(values, Sparse):
+        found = np.flatnonzero(values.ticks == tick)
+        return _text(values.values[found[0]]) if len(found) else ""
+    return _text(values[tick])
+
+
+def _text(value: Any) -> str:
+    return np.array2string(np.asarray(value), precision=5, threshold=8, edgeitems=2)
+
+
+@app.command("compile")
+def compile_(
+    target_node: Where,
+    directory: Annotated[Path, typer.Option("--out", help="where the files go")] = Path("build"),
+    set_: Set = [],  # noqa: B006
+) -> None:
+    """Writes a node as C99: NAME.h, NAME.c and NAME_weights.c."""
+    from seiche.backends.c.source import write_sources
+
+    with diagnosed():
+        program = compiled(node_of(target_node), **settings(set_))
+        files = write_sources(program, directory)
+    for file in files:
+        out.print(f"{file}  {file.stat().st_size:,} B")
+    out.print("include the header, call NAME_init once and NAME_step at each tick", style="dim")
+
+
+@app.command()
+def report(
+    target_node: Where,
+    picture: Annotated[Path | None, typer.Option(help="draw sweeps and memory map to a .png, .svg or .pdf")] = None,
+    set_: Set = [],  # noqa: B006
+) -> None:
+    """Prints what a node costs: bytes, operations, sweeps, latency, per node and per line."""
+    with diagnosed():
+        found = compiled(node_of(target_node), **settings(set_)).report()
+        out.print(str(found), markup=False, highlight=False, soft_wrap=True)
+        if picture is not None:
+            found.picture(str(picture))
+            out.print(f"drawn to {picture}", style="dim")
+
+
+@app.command()
+def check(target_node: Where, set_: Set = []) -> None:  # noqa: B006
+    """Prints all diagnostics of a node, or of every node of a file."""
+    with diagnosed():
+        single = ".py:" in target_node
+        nodes = {"": node_of(target_node)} if single else nodes_of(Path(target_node))
+        given = settings(set_)
+    found = tuple(d for node in nodes.values() for d in diagnose(node, **given))
+    _show(found)
+    if any(d.severity == "error" for d in found):
+        raise typer.Exit(1)
+    out.print(f"{len(nodes)} node{'s' * (len(nodes) != 1)} checked: no errors", style="green")
+
+
+@app.command("print")
+def print_(target_node: Where, set_: Set = []) -> None:  # noqa: B006
+    """Prints the equations of a node, as the compiler sees them."""
+    with diagnosed():
+        traced = node_of(target_node).trace(**settings(set_))
+    out.print(str(traced.node), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def explain(code: Annotated[str, typer.Argument(metavar="CODE", help="such as SE401")]) -> None:
+    """Tells what an error code means and how to mend it."""
+    from seiche.errors import CODES
+
+    title = CODES.get(code.upper())
+    if title is None:
+        err.print(f"there is no code {code}; codes are {', '.join(CODES)}", style="red")
+        raise typer.Exit(1)
+    page = Path(__file__).parents[3] / "docs" / "errors" / f"{code.upper()}.md"
+    out.print(page.read_text() if page.is_file() else f"{code.upper()}: {title}", markup=False)
+
+
+def main(command: Callable[[], Any] = app) -> None:
+    """Runs the command line."""
+    sys.exit(command())
+
+
