@@ -52,7 +52,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=8000, help="length of the stream")
-    parser.add_argument("--compare", type=int, default=200, help="images that the interpreter runs too")
+    parser.add_argument("--compare", type=int, default=150, help="images that the interpreter runs too")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="build/demo/index.html")
     return parser.parse_args()

@@ -24,6 +24,7 @@ def start(seed: int) -> dict[str, Any]:
 
 def answers(w: Any, image: sc.Stream) -> dict[str, sc.Stream]:
     """What each model says of an image; the GRU reads it row by row."""
+    image = 2 * image - 1
     hidden = sc.over_time(lambda row: GRU(w["gru"], row))(image)
     return {"gru": READOUT(w["readout"], hidden[-1]), "mlp": MLP(w["mlp"], image.reshape(64))}
 
@@ -54,15 +55,16 @@ def digits(row: f32[8], label: i32, seed: int = 0) -> dict[str, sc.Stream]:
             seen = state(0)
             seen.next = seen + 1
             m.emit(rate=0.003)
-            m.until(seen == WARM_UP, "learn")
+            m.until(seen == WARM_UP, "relearn")
         with control.mode("learn") as m:
             m.emit(rate=0.002)
             m.until(accuracy > 0.97, "hold")
+            m.until(accuracy < 0.8, "relearn")
         with control.mode("hold") as m:
             m.emit(rate=0.0)
-            m.until(accuracy < 0.9, "relearn")
+            m.until(accuracy < 0.92, "learn")
         with control.mode("relearn") as m:
-            m.emit(rate=0.005)
+            m.emit(rate=0.003)
             m.until(accuracy > 0.93, "learn")
 
     training = control.rate > 0

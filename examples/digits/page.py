@@ -51,7 +51,7 @@ def write(results: Results, path: Path) -> None:
 
 def accuracy_figure(results: Results) -> Figure:
     """Accuracy of the two models and of both over the stream, on the modes of the automaton."""
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    figure = Figure(figsize=(11, 5), layout="constrained")
     axes = figure.subplots()
     images = np.arange(results.stream.images)
     mode = results.outputs["mode"].values
@@ -62,14 +62,14 @@ def accuracy_figure(results: Results) -> Figure:
         axes.plot(images, moving(results.outputs[name].values, 100), style, lw=2.2 if name == "both" else 1.1, label=name)
     for image, what in results.stream.changes:
         axes.axvline(image, color="black", lw=1, ls=":")
-        axes.annotate(f" {what}", (image, 0.02), fontsize=10)
+        axes.annotate(f" {what}", (image, 1.03), fontsize=11, annotation_clip=False)
     for index, name in enumerate(MODES):
         axes.plot([], [], lw=9, color=COLORS[index], label=f"mode: {name}")
     axes.set_xlim(0, len(mode))
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("image (8 ticks each)")
     axes.set_ylabel("accuracy before training,\nlast 100 images")
-    axes.legend(loc="lower right", ncols=2, fontsize=9, framealpha=0.9)
+    figure.legend(loc="outside lower center", ncols=7, fontsize=9, frameon=False)
     return figure
 
 

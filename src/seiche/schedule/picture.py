@@ -44,12 +44,12 @@ def _timeline(axes: Any, name: str, sweeps: list[SweepFact]) -> None:
         )
         kept = sum(n for _, n in sweep.stored)
         note = f"{len(sweep.equations)} equations" + (f", leaves {kept:,} B" if kept else "")
-        axes.text(sweep.extent * 1.02, row, note, va="center", fontsize=8)
+        axes.text(sweep.extent * 1.02, row, note, va="center", fontsize=9)
     longest = max((s.extent for s in sweeps), default=1)
     axes.set_xlim(0, longest * 1.35)
     axes.set_ylim(len(sweeps) - 0.4 if sweeps else 1, -0.6)
-    axes.set_yticks(range(len(sweeps)), ["  " * s.depth + s.scan for s in sweeps], fontsize=8)
-    axes.set_xlabel("row (tick of the frame)", fontsize=8)
+    axes.set_yticks(range(len(sweeps)), ["  " * s.depth + s.scan for s in sweeps], fontsize=9)
+    axes.set_xlabel("row (tick of the frame)", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -66,8 +66,8 @@ def _memory(axes: Any, report: Report) -> None:
         _box(axes, b, -start, f"C{index % 10}", b.nbytes >= LEGIBLE * plan.scratch_bytes)
     axes.set_xlim(0, max(plan.statements, 1))
     axes.set_ylim(0, max(plan.scratch_bytes, 1))
-    axes.set_xlabel("statement of the step", fontsize=8)
-    axes.set_ylabel("byte of the arena", fontsize=8)
+    axes.set_xlabel("statement of the step", fontsize=9)
+    axes.set_ylabel("byte of the arena", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -76,4 +76,4 @@ def _box(axes: Any, b: BufferFact, base: int, color: str, named: bool) -> None:
     axes.broken_barh([(b.first, width)], (base + b.offset, b.nbytes), facecolor=color, alpha=0.55, edgecolor="white", lw=0.4)
     if named:
         text = f"{b.user_name} {b.nbytes:,} B"
-        axes.text(b.first + width / 2, base + b.offset + b.nbytes / 2, text, ha="center", va="center", fontsize=6, clip_on=True)
+        axes.text(b.first + width / 2, base + b.offset + b.nbytes / 2, text, ha="center", va="center", fontsize=7.5, clip_on=True)
