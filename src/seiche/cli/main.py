@@ -167,8 +167,10 @@ def explain(code: Annotated[str, typer.Argument(metavar="CODE", help="such as SE
     if title is None:
         err.print(f"there is no code {code}; codes are {', '.join(CODES)}", style="red")
         raise typer.Exit(1)
-    page = Path(__file__).parents[3] / "docs" / "errors" / f"{code.upper()}.md"
-    out.print(page.read_text() if page.is_file() else f"{code.upper()}: {title}", markup=False)
+    here = Path(__file__).resolve()
+    pages = (here.parent / "pages", here.parents[3] / "docs" / "errors")  # in a wheel, in a checkout
+    page = next((p / f"{code.upper()}.md" for p in pages if p.is_dir()), None)
+    out.print(page.read_text() if page else f"{code.upper()}: {title}", markup=False, soft_wrap=True)
 
 
 def main(command: Callable[[], Any] = app) -> None:

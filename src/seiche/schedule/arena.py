@@ -8,7 +8,7 @@ management for deep neural net inference", greedy by size).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
@@ -137,12 +137,13 @@ def memory_format(buffer: Buffer) -> Format:
     return u8 if held.kind == "bool" else held
 
 
-def allocate(block: list[Stmt], carried: Mapping[Buffer, For]) -> Arenas:
-    """Places all scratch buffers that the statements touch."""
+def allocate(block: list[Stmt], carried: Mapping[Buffer, For], buffers: Sequence[Buffer]) -> Arenas:
+    """Places those of the scratch buffers that the statements touch; equal ones in the given order."""
     found = Lives(block, carried)
+    alive = [b for b in buffers if b in found.life]
     offsets: dict[Buffer, int] = {}
     sizes: dict[Format, int] = {}
-    for buffer in sorted(found.life, key=lambda b: (-b.type.size, found.life[b])):
+    for buffer in sorted(alive, key=lambda b: (-b.type.size, found.life[b])):
         format = memory_format(buffer)
         taken = sorted(
             (offsets[b], offsets[b] + b.type.size)

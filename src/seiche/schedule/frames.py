@@ -93,10 +93,10 @@ def _collect(b: Emitter, time: Timeline, eq: Equation, frame: Frame) -> Collecte
 
 
 def _overflow(b: Emitter, c: Collected) -> Timed:
-    out, extent = c.eq.outs[0], c.frame.extent
+    extent, where = c.frame.extent, c.frame.body.loc
     fits = b.lt(c.before, b.int(extent))
-    text = f"the frame of `{out.name}` holds {extent} ticks at most, and `{c.frame.until.name}` did not close it in time"
-    return Timed(Check(fits, "SE602", text, out.loc), c.clock, c.latency)
+    text = f"the frame holds {extent} ticks at most, and `{c.frame.until.name}` did not close it in time"
+    return Timed(Check(fits, "SE602", text, where if where.line else c.eq.outs[0].loc), c.clock, c.latency)
 
 
 def _part(body: Node, outputs: list[int]) -> Node:

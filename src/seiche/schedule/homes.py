@@ -10,11 +10,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from seiche.ir.clocks import Clock
-from seiche.ir.core import Var
+from seiche.ir.core import Var, operands
 from seiche.schedule.order import Group, exclusive
-from seiche.schedule.tasks import Choice, Compute, Copy, Fill, Open, Place, Rows, State, Task, Work
-
-END = 1 << 30
+from seiche.schedule.tasks import (
+    Choice,
+    Compute,
+    Copy,
+    Fill,
+    Open,
+    Place,
+    Rows,
+    Task,
+    Work,
+    squeezed,
+)
 
 
 @dataclass(eq=False)
@@ -81,6 +90,17 @@ class Homes:
                     self._join(var, self.work.root(apply.args[kernel.in_place]))
                 case _:
                     pass
+        for task in self.at:
+            if isinstance(task.unit, Compute) and task.unit.var in self.slot:
+                self._overwrite(task, task.unit.var)
+
+    def _overwrite(self, task: Task, var: Var) -> None:
+        """An element-wise result takes the memory of an operand that nobody needs any more."""
+        for other, same in task.reads.items():
+            slot = self.slot.get(other)
+            if same and slot is not None and slot.place is None and self.slot[var].place is None:
+                if self._join(other, var):
+                    return
 
     def _settle(self, copy: Copy, source: Var) -> None:
         """A state's next value goes to its memory, if it is computed there at the latest moment and nobody else's."""
@@ -96,7 +116,12 @@ class Homes:
         assert isinstance(copy, Copy)
         source = self.work.root(copy.source)
         slot = self.slot.get(source)
-        if slot is None or slot.place is not None or len(slot.vars) > 1 or source not in self.made_by:
+        if (
+            slot is None
+            or slot.place is not None
+            or len(slot.vars) > 1
+            or source not in self.made_by
+        ):
             return
         if isinstance(self.made_by[source].unit, Rows | Fill | Choice | Compute):
             slot.place = copy.place
@@ -107,10 +132,13 @@ class Homes:
         one, two = self.slot.get(a), self.slot.get(b)
         if one is None or two is None or one is two:
             return one is two and one is not None
-        if a.type != b.type or (one.place is not None and two.place is not None):
+        alike = a.type.format == b.type.format and squeezed(a.type.shape) == squeezed(b.type.shape)
+        if not alike or (one.place is not None and two.place is not None):
             return False
         vars = [*one.vars, *two.vars]
-        if not self._on_clock(vars) or any(self._clash(v, u, vars) for v in vars for u in vars if u is not v):
+        if not self._on_clock(vars) or any(
+            self._clash(v, u, vars) for v in vars for u in vars if u is not v
+        ):
             return False
         merged = Slot(vars, one.place or two.place)
         self.slot.update((v, merged) for v in vars)
@@ -118,7 +146,12 @@ class Homes:
 
     def _on_clock(self, vars: list[Var]) -> bool:
         """Whether a state among them is overwritten on its own clock only: elsewhere it keeps its value."""
-        clocks = [c for v in vars if (t := self.made_by.get(v)) and not isinstance(t.unit, Open) for c in self._writes(t, vars)]
+        clocks = [
+            c
+            for v in vars
+            if (t := self.made_by.get(v)) and not isinstance(t.unit, Open)
+            for c in self._writes(t, vars)
+        ]
         held = [s.clock for s in self.work.states if s.old in vars]
         return all(c[: len(clock)] == clock for clock in held for c in clocks)
 
@@ -171,8 +204,6 @@ class Homes:
 
     def _leaves(self, var: Var) -> set[Var]:
         """What is loaded, at most, when var is read."""
-        from seiche.ir.core import operands
-
         todo, seen = [var], set[Var]()
         while todo:
             v = todo.pop()
@@ -187,7 +218,11 @@ class Homes:
         if not isinstance(reader.unit, Choice) or reader.unit.var not in vars:
             return False
         merge = reader.unit.merge
-        taken = [on for branch, on in ((merge.yes, True), (merge.no, False)) if self.work.root(branch) is u]
+        taken = [
+            on
+            for branch, on in ((merge.yes, True), (merge.no, False))
+            if self.work.root(branch) is u
+        ]
         inside = self._leaves(merge.yes) | self._leaves(merge.no)
         if not taken or (u in inside and not self._only_root(merge.yes, merge.no, u)):
             return False
@@ -196,8 +231,3 @@ class Homes:
     def _only_root(self, yes: Var, no: Var, u: Var) -> bool:
         """Whether the branches read u only as themselves."""
         return all(self.work.root(b) is u or u not in self._leaves(b) for b in (yes, no))
-
-
-def identity(states: Iterable[State]) -> set[Var]:
-    """States that keep their value: nothing to do at their end."""
-    return {s.old for s in states if s.next is s.old}

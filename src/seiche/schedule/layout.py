@@ -62,7 +62,11 @@ def layout(members: Sequence[Member]) -> Layout:
 def _member(buffer: Buffer) -> Member:
     type = buffer.type
     return Member(
-        buffer.name, type.format.carrier, type.format.itemsize, type.size if type.shape else None, buffer
+        buffer.name,
+        type.format.carrier,
+        type.format.itemsize,
+        type.size if type.shape else None,
+        buffer,
     )
 
 
@@ -83,7 +87,9 @@ def self_layout(machine: Machine, pointer: int = 8) -> Layout:
     """`struct X`: states, the pointer to the weights between what is wider than it on a 32-bit machine and the rest, arenas."""
     states = [_member(b) for b in machine.state]
     arenas = [
-        Member(arena_name(f.name), f.name, NAMED[f.name].itemsize, n) for f, n in machine.arenas.items() if n
+        Member(arena_name(f.name), f.name, NAMED[f.name].itemsize, n)
+        for f, n in machine.arenas.items()
+        if n
     ]
     members = sorted([*states, *arenas], key=lambda m: -m.itemsize)
     wide = [m for m in members if m.itemsize == 8]

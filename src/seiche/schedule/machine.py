@@ -25,11 +25,11 @@ from seiche.schedule.lower import Lowered
 from seiche.schedule.plan import BufferFact, Plan
 from seiche.schedule.plan import Place as Where
 from seiche.schedule.pull import identifier
-from seiche.schedule.region import Region, fill
+from seiche.schedule.region import Region
 from seiche.schedule.rows import Zero
 from seiche.schedule.shop import Constant, Shop
+from seiche.schedule.tasks import Copy, Guard, Place, State, Work, fill
 from seiche.schedule.tidy import read, tidy
-from seiche.schedule.tasks import Copy, Guard, Place, State, Work
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class _Writing:
         reset = self._reset(work.states)
         tidy(step)
         self._forget(read(step, reset))
-        arenas = allocate(step, self.shop.carried)
+        arenas = allocate(step, self.shop.carried, self.shop.scratch)
         self.shop.scratch = [b for b in self.shop.scratch if b in arenas.offsets]
         machine = self._machine(reset, step, arenas)
         plan = self._plan(machine, arenas)
@@ -99,7 +99,9 @@ class _Writing:
             states.append(State(var, eq.rhs.arg, start, eq.rhs.reset, place, clocks[var]))
         copies = [Copy(s.next, s.place, s.clock, s) for s in states]
         for var, buffer in zip(self.node.outputs, self.outputs, strict=True):
-            copies.append(Copy(var, Place(var.type, buffer), clocks[var], flag=self._flag(var, buffer)))
+            copies.append(
+                Copy(var, Place(var.type, buffer), clocks[var], flag=self._flag(var, buffer))
+            )
         guards = [Guard(c, k + 1, self.fault) for k, c in enumerate(self.node.checks) if self.fault]
         known = {v: clocks[v] for e in self.node.eqs for v in e.outs}
         known |= {v: () for v in self.node.inputs}
@@ -141,7 +143,11 @@ class _Writing:
     # Facts.
 
     def _plan(self, machine: Machine, arenas: Arenas) -> Plan:
-        whole, ins, outs = self_layout(machine, self.pointer), in_layout(machine), out_layout(machine)
+        whole, ins, outs = (
+            self_layout(machine, self.pointer),
+            in_layout(machine),
+            out_layout(machine),
+        )
         blob = weights_layout(machine)
         plan = Plan(machine.name, self.pointer, whole.size, ins.size, outs.size, blob.size)
         plan.state_bytes = sum(b.type.nbytes for b in machine.state)
@@ -171,6 +177,6 @@ class _Writing:
         var = self.shop.origin.get(b)
         name, scope = (b.name, ()) if var is None else (var.name, var.scope)
         kind = self.shop.kinds.get(b, "")
-        return BufferFact(b.name, name, b.loc, scope, b.type, where, b.type.nbytes, offset, *life, kind)
-
-
+        return BufferFact(
+            b.name, name, b.loc, scope, b.type, where, b.type.nbytes, offset, *life, kind
+        )

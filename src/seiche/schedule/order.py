@@ -129,7 +129,9 @@ def soften(graph: Graph) -> None:
                     break
     for i, task in enumerate(graph.tasks):
         if isinstance(task.unit, Fill) and task.unit.kernel.in_place is not None:
-            _first(graph, reach, graph.work.root(task.unit.apply.args[task.unit.kernel.in_place]), i)
+            _first(
+                graph, reach, graph.work.root(task.unit.apply.args[task.unit.kernel.in_place]), i
+            )
 
 
 def writers(graph: Graph, var: Var) -> Iterator[int]:
@@ -152,7 +154,9 @@ def _first(graph: Graph, reach: Reach, var: Var, writer: int) -> bool:
     """Puts the other readers of var before the writer; False (and nothing done) where one of them must come after it."""
     clock = graph.tasks[writer].clock
     others = [
-        r for r in graph.readers.get(var, ()) if r != writer and not exclusive(graph.tasks[r].clock, clock)
+        r
+        for r in graph.readers.get(var, ())
+        if r != writer and not exclusive(graph.tasks[r].clock, clock)
     ]
     # A merge that takes var from its other branch does not read what the writer has changed.
     others = [r for r in others if not _passes(graph, r, var, clock)]

@@ -55,7 +55,8 @@ def identifier(text: str) -> str:
 def stem_of(name: str) -> str:
     """The user's name as what a writer appends its counter to."""
     word = identifier(name)
-    return f"{word}_" if word[-1].isdigit() else word
+    # `tanh_f` and the counter 32 would be the name of a function.
+    return f"{word}_" if word[-1].isdigit() or word.endswith(("_f", "_i", "_u")) else word
 
 
 def named(w: Writer, stem: str, value: Expr) -> Name:
@@ -316,9 +317,8 @@ def narrow_code(apply: Apply, out: Var) -> Element | None:
     if apply.op != "matmul":
         return None
     use = use_of(apply, out)
-    a, b = use.types
     ta, tb = bool(use.params.get("trans_a")), bool(use.params.get("trans_b"))
-    if a.shape[-2 if ta else -1] != 1:
+    if use.types[0].shape[-2 if ta else -1] != 1:
         return None
     format = carrier(out.type.format)
 

@@ -8,7 +8,7 @@ from typing import TypeAlias, assert_never
 
 from seiche.errors import Loc
 from seiche.ir.core import Apply, Equation, Var
-from seiche.ir.loops import Access, Const, Expr, If, Local, Name, Note, Stmt, Writer, carrier
+from seiche.ir.loops import Access, Const, Expr, If, Local, Name, Note, Stmt, carrier
 from seiche.ir.op import OPS
 from seiche.numbers import formats as fmt
 from seiche.schedule.homes import Homes
@@ -32,6 +32,7 @@ from seiche.schedule.tasks import (
     Target,
     Task,
     Work,
+    fill,
     tasks,
 )
 
@@ -63,7 +64,11 @@ def nest(groups: list[Group], depth: int = 0) -> list[Item]:
         run = k
         parts: dict[bool, list[Group]] = {}
         last: bool | None = None
-        while run < len(groups) and len(groups[run].clock) > depth and groups[run].clock[depth][0] is cond:
+        while (
+            run < len(groups)
+            and len(groups[run].clock) > depth
+            and groups[run].clock[depth][0] is cond
+        ):
             on = groups[run].clock[depth][1]
             if on != last and on in parts:
                 break
@@ -75,12 +80,6 @@ def nest(groups: list[Group], depth: int = 0) -> list[Item]:
         items.append(branch)
         k = run
     return items
-
-
-def fill(w: Writer, place: Place, source: Access) -> None:
-    """place = source, element by element."""
-    with w.loops(place.type.shape) as index:
-        place.put(w, index, source(*index))
 
 
 class Region:
@@ -156,7 +155,9 @@ class Region:
     def _mutable(self, var: Var) -> Name:
         """A local that is assigned later."""
         name = self.w.fresh(stem_of(var.name), carrier(var.type.format))
-        self.w.block.append(Local(name, Const(False if name.format.kind == "bool" else 0, name.format)))
+        self.w.block.append(
+            Local(name, Const(False if name.format.kind == "bool" else 0, name.format))
+        )
         return name
 
     def _leaf(self, var: Var) -> Access | None:
@@ -168,7 +169,7 @@ class Region:
         if slot is not None:
             if slot.place is None:
                 slot.place = self.shop.memory(slot.vars[0])
-            return slot.place
+            return slot.place.seen_as(var.type)
         return None
 
     def access(self, var: Var) -> Access:
@@ -283,12 +284,12 @@ class Region:
         """Where a task stores its result."""
         slot = self.homes.slot.get(var)
         if slot is None:
-            name = self.hoisted.get(var) or self._mutable(var)
+            name = self.hoisted[var] if var in self.hoisted else self._mutable(var)
             self.names[var] = name
             return Place(var.type, None, (), name)
         if slot.place is None:
             slot.place = self.shop.memory(slot.vars[0])
-        return slot.place
+        return slot.place.seen_as(var.type)
 
     def _unit(self, task: Task) -> None:
         unit = task.unit
@@ -301,7 +302,7 @@ class Region:
                 length = None if scan.length is None else self.puller.at(scan.length, ())
                 places = [self._place(out) for out in outs]
                 args = [self.puller.access(a) for a in scan.args]
-                write_rows(self.shop, unit, args, length, places, self.trips, self.depth)
+                write_rows(self.shop, unit, args, length, places, self.trips, self.depth, Region)
             case Open(state):
                 self._reopen(state)
             case Copy():
@@ -369,7 +370,11 @@ class Region:
         branch = If(cond, [], [])
         for source, block in ((unit.merge.yes, branch.yes), (unit.merge.no, branch.no)):
             if not self._shares(self.work.root(source), unit.var):
-                with self.w.into(block), self.w.loops(place.type.shape) as index, self.puller.sharing():
+                with (
+                    self.w.into(block),
+                    self.w.loops(place.type.shape) as index,
+                    self.puller.sharing(),
+                ):
                     place.put(self.w, index, self.puller.at(source, index))
         if branch.yes or branch.no:
             self.w.block.append(branch)
@@ -448,5 +453,3 @@ def _title(task: Task) -> str:
 
 def _loc(task: Task) -> Loc:
     return next(iter(_vars(task))).loc
-
-

@@ -7,8 +7,9 @@ What is the same at every row is computed before the first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeAlias
 
 from seiche.ir.clocks import Clocks, infer
 from seiche.ir.core import Apply, Equation, Fby, Lit, Node, Post, Scan, Var, operands
@@ -19,7 +20,17 @@ from seiche.schedule.plan import SweepFact
 from seiche.schedule.pull import stem_of
 from seiche.schedule.shop import Constant, Shop
 from seiche.schedule.sweeps import Sweep, crossing, sweeps
-from seiche.schedule.tasks import Copy, Place, Rows, State, Work
+from seiche.schedule.tasks import Copy, Place, Rows, State, Work, fill
+
+
+class Written(Protocol):
+    """A region: what writes the statements of a row."""
+
+    def write(self) -> None: ...
+    def access(self, var: Var) -> Access: ...
+
+
+Region: TypeAlias = Callable[[Shop, Work, int, int], Written]
 
 
 @dataclass(frozen=True)
@@ -50,9 +61,12 @@ def write_rows(
     places: Sequence[Place],
     trips: int,
     depth: int,
+    region: Region,
 ) -> None:
     """Appends the statements of a scan over `args` that leaves its results in `places`."""
-    _Rows(shop, unit.scan, list(args), length, list(places), trips, depth, unit.outs[0]).write()
+    _Rows(
+        shop, unit.scan, list(args), length, list(places), trips, depth, region, unit.outs[0]
+    ).write()
 
 
 @dataclass
@@ -64,6 +78,7 @@ class _Rows:
     places: list[Place]
     trips: int
     depth: int
+    region: Region
     title: Var
     given: dict[Var, Access] = field(default_factory=dict["Var", Access])
     mapped: dict[Var, Access] = field(default_factory=dict["Var", Access])
@@ -77,7 +92,9 @@ class _Rows:
             (self.mapped if is_mapped else self.given)[var] = access
         literals = {eq.out: eq.rhs.value for eq in body.eqs if isinstance(eq.rhs, Lit)}
         self.given.update((v, Constant(self.shop, v, x)) for v, x in literals.items())
-        node = self._invariants(replace(body, eqs=[e for e in body.eqs if not isinstance(e.rhs, Lit)]))
+        node = self._invariants(
+            replace(body, eqs=[e for e in body.eqs if not isinstance(e.rhs, Lit)])
+        )
         clocks = infer(body)
         found = [s for s in sweeps(node, clocks) if s.eqs]
         cross = crossing(found, node)
@@ -88,20 +105,22 @@ class _Rows:
     def _stop(self) -> Expr:
         """The number of rows, kept within its bounds whatever the program computed."""
         w, extent = self.shop.w, self.scan.extent
-        if self.length is None:
+        if self.length is None or extent == 1:
             return integer(extent)
         n = w.let(self.length)
         return w.let(w.select(n < 1, 1, w.select(n > extent, extent, n)))
 
     def _invariants(self, body: Node) -> Node:
         """Writes what no row changes; the body without it, that being an input."""
-        from seiche.schedule.region import Region
-
         fixed = set(self.given)
         eqs: list[Equation] = []
         left = list(body.eqs)
         while True:
-            new = [e for e in left if isinstance(e.rhs, Apply) and e.rhs.args and fixed.issuperset(e.rhs.args)]
+            new = [
+                e
+                for e in left
+                if isinstance(e.rhs, Apply) and e.rhs.args and fixed.issuperset(e.rhs.args)
+            ]
             if not new:
                 break
             eqs += new
@@ -112,14 +131,12 @@ class _Rows:
         needed = {v for e in left for v in operands(e.rhs)} | set(body.outputs)
         exports = tuple(e.out for e in eqs if e.out in needed)
         work = Work(eqs, dict(self.given), {e.out: () for e in eqs}, exports=exports)
-        region = Region(self.shop, work, self.trips, self.depth)
-        region.write()
-        self.given.update((v, region.access(v)) for v in exports)
+        written = self.region(self.shop, work, self.trips, self.depth)
+        written.write()
+        self.given.update((v, written.access(v)) for v in exports)
         return replace(body, inputs=(*body.inputs, *exports), eqs=left)
 
     def _sweep(self, sweep: Sweep, clocks: Clocks, cross: set[Var]) -> None:
-        from seiche.schedule.region import Region
-
         w = self.shop.w
         index = w.fresh("row", fmt.i32)
         loop = For(index, integer(0), self.stop, [], sweep.reverse)
@@ -134,7 +151,7 @@ class _Rows:
         work.refresh()
         w.block.append(loop)
         with w.into(loop.body):
-            Region(self.shop, work, self.trips * self.scan.extent, self.depth + 1).write()
+            self.region(self.shop, work, self.trips * self.scan.extent, self.depth + 1).write()
         self._fact(sweep, cross & made)
 
     def _visible(self, index: Name) -> dict[Var, Access]:
@@ -144,8 +161,6 @@ class _Rows:
 
     def _state(self, eq: Equation, sweep: Sweep, clocks: Clocks, loop: For) -> State:
         """The memory of a delay, opened before the loop."""
-        from seiche.schedule.region import fill
-
         rhs, var, w = eq.rhs, eq.out, self.shop.w
         assert isinstance(rhs, Fby | Post)
         init, reset = (rhs.init, rhs.reset) if isinstance(rhs, Fby) else (rhs.final, None)
@@ -194,8 +209,12 @@ class _Rows:
                 if var in cross and not clocks[var]:
                     self.stored.setdefault(var, self.places[k])
             else:
-                copies.append(Copy(var, self.places[k], clocks[var], guard=self._guard(index, var, how, sweep)))
-        for var in sorted(cross & made, key=lambda v: v.name):
+                copies.append(
+                    Copy(
+                        var, self.places[k], clocks[var], guard=self._guard(index, var, how, sweep)
+                    )
+                )
+        for var in (out for e in sweep.eqs for out in e.outs if out in cross):
             if var not in self.stored:
                 type = Type(var.type.format, (self.scan.extent, *var.type.shape))
                 self.stored[var] = self.shop.memory(var, type, f"{var.name}_rows", kind="stored")
@@ -210,8 +229,6 @@ class _Rows:
 
     def _rest(self) -> None:
         """Results that no sweep computes, and the rows of stacks beyond the length."""
-        from seiche.schedule.region import fill
-
         writer = self.shop.w
         for k, (var, how) in enumerate(zip(self.scan.body.outputs, self.scan.outs, strict=True)):
             place = self.places[k]
@@ -233,7 +250,9 @@ class _Rows:
         names = tuple(e.outs[0].name for e in sweep.eqs)
         bytes = tuple(sorted((v.name, v.type.nbytes * self.scan.extent) for v in stored))
         t = self.title
-        fact = SweepFact(t.name, t.loc, t.scope, self.depth, sweep.reverse, self.scan.extent, names, bytes)
+        fact = SweepFact(
+            t.name, t.loc, t.scope, self.depth, sweep.reverse, self.scan.extent, names, bytes
+        )
         self.shop.sweeps.append(fact)
 
 

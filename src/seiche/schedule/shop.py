@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-
 from seiche.ir.core import Equation, Scope, Var
 from seiche.ir.loops import Buffer, Const, Expr, For, Load, Storage, Writer, carrier, integer
 from seiche.ir.op import AnyArray
@@ -19,10 +18,162 @@ INLINE_MAX = 16
 """Elements of the largest constant array that stands in the program text instead of the weights."""
 
 RESERVED = frozenset(
-    """auto break case char const continue default do double else enum extern float for goto if inline int long register
-    restrict return short signed sizeof static struct switch typedef union unsigned void volatile while self in out weights
-    asm typeof true false bool NULL offsetof and or xor not main errno stdin stdout stderr linux unix""".split()
+    [
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+        "asm",
+        "typeof",
+        "true",
+        "false",
+        "bool",
+        "NULL",
+        "offsetof",
+        "and",
+        "or",
+        "xor",
+        "not",
+        "main",
+        "errno",
+        "stdin",
+        "stdout",
+        "stderr",
+        "linux",
+        "unix",
+    ]
 )
+LIBRARY = frozenset(
+    [
+        "abort",
+        "abs",
+        "acos",
+        "acosh",
+        "asin",
+        "asinh",
+        "atan",
+        "atan2",
+        "atanh",
+        "calloc",
+        "cbrt",
+        "ceil",
+        "conj",
+        "copysign",
+        "cos",
+        "cosh",
+        "erf",
+        "erfc",
+        "exit",
+        "exp",
+        "exp10",
+        "exp2",
+        "expm1",
+        "fabs",
+        "fdim",
+        "ffs",
+        "floor",
+        "fma",
+        "fmax",
+        "fmin",
+        "fmod",
+        "free",
+        "frexp",
+        "gamma",
+        "hypot",
+        "index",
+        "isalnum",
+        "isalpha",
+        "isdigit",
+        "isfinite",
+        "isinf",
+        "isnan",
+        "isnormal",
+        "j0",
+        "j1",
+        "jn",
+        "ldexp",
+        "lgamma",
+        "log",
+        "log10",
+        "log1p",
+        "log2",
+        "logb",
+        "lrint",
+        "malloc",
+        "memchr",
+        "memcmp",
+        "memcpy",
+        "memmove",
+        "memset",
+        "modf",
+        "nan",
+        "nearbyint",
+        "pow",
+        "printf",
+        "putchar",
+        "puts",
+        "realloc",
+        "remainder",
+        "remquo",
+        "rindex",
+        "rint",
+        "round",
+        "scalb",
+        "scalbn",
+        "signbit",
+        "significand",
+        "sin",
+        "sincos",
+        "sinh",
+        "sprintf",
+        "sqrt",
+        "strlen",
+        "tan",
+        "tanh",
+        "tgamma",
+        "toupper",
+        "trunc",
+        "y0",
+        "y1",
+        "yn",
+        "tick",
+        "self",
+        "in",
+        "out",
+        "weights",
+    ]
+)
+"""Functions that compilers know, and the names that each step uses: not for constants and pointers."""
 
 
 class Names:
@@ -32,9 +183,9 @@ class Names:
         self.taken = set(taken)
 
     def __call__(self, scope: Scope, name: str, stem_end: bool = False) -> str:
-        """`stem_end`: must not end in a digit, as the names of locals do."""
+        """`stem_end`: must not end in a digit as the names of locals do, or as those of functions."""
         stem = identifier("_".join((*scope, name)))
-        if stem_end and stem[-1].isdigit():
+        if stem_end and (stem[-1].isdigit() or stem.endswith("_bool")):
             stem += "_"
         count, word = 1, stem
         while word in self.taken:
@@ -46,14 +197,11 @@ class Names:
 
 def _names() -> dict[Storage, Names]:
     """A name space per struct; scratch and tables are names in the body of the step."""
-    inner = Names()
-    members = RESERVED | {"fault"} | {f"scratch_{f}" for f in NAMED}
-    return {"state": Names(members), "scratch": inner, "table": inner} | {
-        s: Names() for s in _STRUCTS
-    }
-
-
-_STRUCTS: tuple[Storage, ...] = ("in", "out", "weights")
+    inner = Names(RESERVED | LIBRARY)
+    members = RESERVED | {"fault", "weights"} | {f"scratch_{f}" for f in NAMED}
+    return {
+        "state": Names(members), "scratch": inner, "table": inner, "in": Names(), "out": Names(), "weights": Names(),
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,7 +228,9 @@ class Constant:
         if self.uniform:
             return Const(self.value.reshape(-1)[0].item(), format)
         if all(isinstance(i, Const) for i in at):
-            return Const(self.value[tuple(int(i.value) for i in at if isinstance(i, Const))].item(), format)
+            return Const(
+                self.value[tuple(int(i.value) for i in at if isinstance(i, Const))].item(), format
+            )
         return Load(self.shop.constant(self.var, self.value), at)
 
 
@@ -100,10 +250,14 @@ class Shop:
     kinds: dict[Buffer, str] = field(default_factory=dict["Buffer", str])
     _constants: dict[object, Buffer] = field(default_factory=dict["object", Buffer])
 
-    def buffer(self, var: Var, storage: Storage, type: Type | None = None, name: str = "", kind: str = "") -> Buffer:
+    def buffer(
+        self, var: Var, storage: Storage, type: Type | None = None, name: str = "", kind: str = ""
+    ) -> Buffer:
         """A buffer for a Var's value (or for a stored stream of it); scratch is collected here."""
         scope = () if storage in ("in", "out") else var.scope
-        word = self.names[storage](scope, name or var.name, stem_end=storage in ("scratch", "table"))
+        word = self.names[storage](
+            scope, name or var.name, stem_end=storage in ("scratch", "table")
+        )
         made = Buffer(word, type or var.type, storage, var.loc)
         self.origin[made] = var
         self.kinds[made] = kind
@@ -132,5 +286,3 @@ class Shop:
         self.equations.append(
             EquationFact(out.name, what, out.loc, out.scope, operations * trips, trips, inlined)
         )
-
-

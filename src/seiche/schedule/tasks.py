@@ -6,7 +6,7 @@ element at most once. All else is a task that leaves its result in memory, or in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -20,13 +20,21 @@ from seiche.schedule.pull import Index, Pattern, Puller, code_of, flat_index, ke
 
 CHAIN_MAX = 40
 """Equations computed inside one another: bounds the recursion."""
-KERNEL_WORK_MAX = 32
+KERNEL_WORK_MAX = 64
 """Operations that a kernel may repeat in its text for the sake of an operand without memory."""
+
+
+def squeezed(shape: Shape) -> Shape:
+    """Without the axes of size 1."""
+    return tuple(n for n in shape if n > 1)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value lies: elements of a buffer behind fixed indices, or a mutable local."""
+    """Where a value lies: elements of a buffer behind fixed indices, or a mutable local.
+
+    The buffer may have axes of size 1 that the value lacks, and the other way round.
+    """
 
     type: Type
     buffer: Buffer | None
@@ -37,14 +45,31 @@ class Place:
         if self.buffer is None:
             assert self.name is not None
             return self.name
-        return Load(self.buffer, (*self.prefix, *map(integer, index)))
+        return Load(self.buffer, self._inside(self.buffer, tuple(map(integer, index))))
 
     def put(self, w: Writer, index: Index, value: Expr) -> None:
         if self.buffer is None:
             assert self.name is not None
             w.assign(self.name, value)
         else:
-            w.store(self.buffer, (*self.prefix, *index), value)
+            w.store(self.buffer, self._inside(self.buffer, index), value)
+
+    def _inside(self, buffer: Buffer, index: Index) -> Index:
+        shape = buffer.type.shape[len(self.prefix) :]
+        if shape == self.type.shape:
+            return (*self.prefix, *index)
+        kept = [i for i, n in zip(index, self.type.shape, strict=True) if n > 1]
+        return (*self.prefix, *(kept.pop(0) if n > 1 else integer(0) for n in shape))
+
+    def seen_as(self, type: Type) -> Place:
+        """The same memory for a value that differs in axes of size 1."""
+        return self if type == self.type else Place(type, self.buffer, self.prefix, self.name)
+
+
+def fill(w: Writer, place: Place, source: Access) -> None:
+    """place = source, element by element."""
+    with w.loops(place.type.shape) as index:
+        place.put(w, index, source(*index))
 
 
 @dataclass(frozen=True)
@@ -158,11 +183,10 @@ class Task:
     shape: Shape | None
     reads: dict[Var, bool]
     writes: tuple[Var, ...]
-    direct: tuple[Var, ...] = ()
 
     @property
     def squeezed(self) -> Shape | None:
-        return None if self.shape is None else tuple(n for n in self.shape if n > 1)
+        return None if self.shape is None else squeezed(self.shape)
 
 
 @dataclass
@@ -265,7 +289,7 @@ class Inlining:
         size, view = var.type.size, var not in self.patterns or self.patterns[var].view
         if view:
             return True
-        if var in self.work.exports or repeats or var.type.shape == () and total > 1:
+        if var in self.work.exports or repeats or (var.type.shape == () and total > 1):
             return False
         if _cheap(rhs, var):
             return total <= 2 * size
@@ -289,7 +313,8 @@ class Inlining:
             case When():
                 return self.evals[eq.out], False
             case Merge(cond, yes, no):
-                return size * ((yes is var) + (no is var)) + (cond is var), False
+                # A branch of its own shares loops on its clock, and the memory of the merge.
+                return size * ((yes is var) + (no is var)) + (cond is var), bool(var.type.shape)
             case Scan():
                 return size, True
             case _:
@@ -332,7 +357,9 @@ class Probe:
 
     def elements(self, var: Var, shape: Shape, own: bool = False) -> dict[Var, bool]:
         """Reads of one element of var; `own`: var itself is computed, not loaded."""
-        index: list[Expr] = [Name(f"at{k}", fmt.i32) if n > 1 else integer(0) for k, n in enumerate(shape)]
+        index: list[Expr] = [
+            Name(f"at{k}", fmt.i32) if n > 1 else integer(0) for k, n in enumerate(shape)
+        ]
         here = key(flat_index(tuple(index), shape))
         found: dict[Var, bool] = {}
 
@@ -385,13 +412,20 @@ def both(*reads: dict[Var, bool]) -> dict[Var, bool]:
     return found
 
 
+Add: TypeAlias = Callable[..., None]
+
+
 def tasks(work: Work, inlining: Inlining) -> list[Task]:
     """The tasks of a region, in no order."""
     probe = Probe(work, inlining.inline)
     made: list[Task] = []
 
     def add(
-        unit: Unit, clock: Clock, shape: Shape | None, reads: dict[Var, bool], writes: tuple[Var, ...] = ()
+        unit: Unit,
+        clock: Clock,
+        shape: Shape | None,
+        reads: dict[Var, bool],
+        writes: tuple[Var, ...] = (),
     ) -> None:
         conds = {cond: False for cond, _ in clock}
         made.append(Task(unit, clock, shape, both(reads, probe.whole(conds)), writes))
@@ -412,8 +446,7 @@ def tasks(work: Work, inlining: Inlining) -> list[Task]:
     return made
 
 
-def _add_equation(eq: Equation, work: Work, inline: set[Var], probe: Probe, add: object) -> None:
-    assert callable(add)
+def _add_equation(eq: Equation, work: Work, inline: set[Var], probe: Probe, add: Add) -> None:
     rhs, clock = eq.rhs, work.clocks[eq.outs[0]]
     match rhs:
         case Apply():
@@ -434,5 +467,3 @@ def _add_equation(eq: Equation, work: Work, inline: set[Var], probe: Probe, add:
             add(Rows(eq.outs, rhs), clock, None, reads, eq.outs)
         case _:
             raise AssertionError(rhs)
-
-

@@ -1,0 +1,5 @@
+"""`python -m seiche` is the command `seiche`."""
+
+from seiche.cli.main import main
+
+main()

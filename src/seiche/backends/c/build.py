@@ -1,0 +1,194 @@
+"""Builds C sources into a shared library with whatever compiler the machine has, and keeps the result by its content.
+
+The cache holds one library per (sources, compiler, flags). A library is written beside its place and renamed into it, so that
+processes that build the same thing at once do no harm to each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from seiche.errors import NOWHERE, SeicheError, fail
+
+Arithmetic = Literal["strict", "fast"]
+
+STANDARD = ("-std=c99",)
+STRICT = ("-ffp-contract=off", "-fno-math-errno")
+FAST = ("-ffp-contract=fast", "-fno-math-errno", "-DSEICHE_FAST")
+"""Products and sums may fuse. Nothing more: `-ffast-math` would fold away the steps by which elementary functions round."""
+WARNINGS = (
+    "-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wdouble-promotion", "-Wshadow", "-Wstrict-prototypes",
+    "-Wmissing-prototypes", "-Wvla", "-Wundef", "-Wcast-qual", "-pedantic", "-Werror",
+)  # fmt: skip
+"""The warnings under which generated programs are clean."""
+HARDWARE_SQRT = ("x86_64", "amd64", "aarch64", "arm64")
+"""Machines whose compilers turn `__builtin_sqrt` into an instruction."""
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A command that compiles C, and what it says its version is."""
+
+    command: tuple[str, ...]
+    version: str
+
+    @property
+    def is_clang(self) -> bool:
+        return "clang" in self.version.lower()
+
+
+def candidates() -> list[tuple[str, ...]]:
+    """Commands to try: $CC, then the usual names, then the compiler of the `ziglang` wheel."""
+    chosen = os.environ.get("CC", "").split()
+    if chosen:
+        return [tuple(chosen)]
+    found: list[tuple[str, ...]] = [
+        (path,) for name in ("cc", "gcc", "clang") if (path := shutil.which(name))
+    ]
+    if importlib.util.find_spec("ziglang") is not None:
+        found.append((sys.executable, "-m", "ziglang", "cc"))
+    return found
+
+
+@lru_cache(maxsize=8)
+def _version(command: tuple[str, ...]) -> str | None:
+    """What the compiler says of itself; None if it does not run."""
+    try:
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=120)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.partition("\n")[0] if done.returncode == 0 else None
+
+
+def find_compiler() -> Compiler:
+    """The first compiler that runs; raises SE901."""
+    tried = candidates()
+    for command in tried:
+        version = _version(command)
+        if version is not None:
+            return Compiler(command, version)
+    why = (
+        f"tried: {', '.join(' '.join(c) for c in tried)}"
+        if tried
+        else "neither cc nor gcc nor clang is on PATH"
+    )
+    hint = 'install gcc or clang, or `pip install "seiche[zig]"`, or name a compiler in $CC'
+    raise fail("SE901", "no C compiler was found", NOWHERE, why, hint=hint)
+
+
+def flags(compiler: Compiler, arithmetic: Arithmetic = "strict") -> tuple[str, ...]:
+    """The flags of a shared library for this machine."""
+    machine = platform.machine().lower()
+    native = "-mcpu=native" if machine in ("aarch64", "arm64") else "-march=native"
+    # Loops of any length are vectorised, as wide as the machine is; -O3 also unrolls, and loses by that (measured on GRU steps).
+    speed = (
+        ("-O2",) if compiler.is_clang else ("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic")
+    )
+    if machine in ("x86_64", "amd64"):
+        speed += ("-mprefer-vector-width=512",)
+    root = ("-DSEICHE_HW_SQRT",) if machine in HARDWARE_SQRT else ()
+    maths = STRICT if arithmetic == "strict" else FAST
+    return (*STANDARD, *speed, native, *maths, *root, "-fPIC", "-shared", "-w")
+
+
+def cache_folder() -> Path:
+    """$SEICHE_CACHE, or the user's cache folder."""
+    if chosen := os.environ.get("SEICHE_CACHE"):
+        return Path(chosen)
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(home) / "seiche"
+
+
+def build(
+    sources: Mapping[str, str], arithmetic: Arithmetic = "strict", compiler: Compiler | None = None
+) -> Path:
+    """The shared library of these files (name -> text); raises SE901 or SE905.
+
+    The library is built again only if nothing of the same content was built before.
+    """
+    compiler = compiler or find_compiler()
+    arguments = flags(compiler, arithmetic)
+    target = cache_folder() / f"{_digest(sources, compiler, arguments)}.so"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
+            made = Path(folder) / "library.so"
+            run_compiler(compiler, [*arguments, "-o", str(made)], sources, Path(folder))
+            os.replace(made, target)
+    return target
+
+
+def _digest(sources: Mapping[str, str], compiler: Compiler, arguments: Sequence[str]) -> str:
+    """The key of the cache. `-march=native` means another thing on another processor."""
+    digest = hashlib.sha256()
+    for part in (*compiler.command, compiler.version, *arguments, _processor()):
+        digest.update(part.encode() + b"\0")
+    for name, text in sorted(sources.items()):
+        digest.update(name.encode() + b"\0" + text.encode() + b"\0")
+    return digest.hexdigest()[:40]
+
+
+@lru_cache(maxsize=1)
+def _processor() -> str:
+    """What `native` stands for."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            lines = [x for x in file if x.startswith(("flags", "Features", "model name"))]
+        return "".join(lines[:2])
+    except OSError:
+        return platform.processor() + platform.machine()
+
+
+def run_compiler(
+    compiler: Compiler, arguments: Sequence[str], sources: Mapping[str, str], folder: Path
+) -> None:
+    """Compiles the .c files among the sources, which are written into the folder; raises SE905 with what the compiler said."""
+    for name, text in sources.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    files = [name for name in sources if name.endswith(".c")]
+    command = [*compiler.command, *arguments, *files]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    if done.returncode != 0:
+        raise _refused(compiler, done.stderr)
+
+
+def _refused(compiler: Compiler, said: str) -> SeicheError:
+    lines = [line for line in said.splitlines() if line.strip()]
+    shown = lines[:12] + (["..."] if len(lines) > 12 else [])
+    hint = "this is a fault of Seiche or of the compiler: please report it with the program; $CC chooses another compiler"
+    return fail(
+        "SE905",
+        f"{' '.join(compiler.command)} failed ({compiler.version})",
+        NOWHERE,
+        *shown,
+        hint=hint,
+    )
+
+
+def stack_bytes(name: str, header: str, source: str) -> int | None:
+    """A bound on the stack of a step: the frames of all functions that are not inlined (none recurses). None without gcc."""
+    compiler = find_compiler()
+    if compiler.is_clang:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        files = {f"{name}.h": header, f"{name}.c": source}
+        arguments = [*(f for f in flags(compiler) if f != "-shared"), "-fstack-usage", "-c"]
+        run_compiler(compiler, arguments, files, Path(folder))
+        said = (Path(folder) / f"{name}.su").read_text(encoding="utf-8")
+    frames = dict(line.split("\t")[:2] for line in said.splitlines())
+    outside = {f"{name}_{method}" for method in ("init", "reset", "flush")}
+    return sum(
+        int(size) for where, size in frames.items() if where.rpartition(":")[2] not in outside
+    )

@@ -1,0 +1,143 @@
+"""Pieces of C that generated programs need: only those that a program uses are printed."""
+
+from __future__ import annotations
+
+BITS = """\
+static inline {unsigned} bits_{f}({real} x)
+{{
+    {unsigned} u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}}
+"""
+
+FROM_BITS = """\
+static inline {real} from_bits_{f}({unsigned} u)
+{{
+    {real} x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}}
+"""
+
+# Bit by bit, one more than the mantissa has, then to nearest: no square root of a float lies halfway (fdlibm, e_sqrt.c).
+SQRT = """\
+/* The correctly rounded square root; bit by bit where the processor has none. */
+static inline {real} sqrt_{f}({real} x)
+{{
+#if defined(SEICHE_HW_SQRT)
+    return {builtin}(x);
+#else
+    {unsigned} u, m, q = 0u, s = 0u, r;
+    int32_t e;
+    memcpy(&u, &x, sizeof u);
+    if (!(x > {zero})) {{
+        return x < {zero} ? {zero} / {zero} : x;
+    }}
+    if (u >= {infinity}) {{
+        return x;
+    }}
+    e = (int32_t)(u >> {mantissa});
+    m = u & {mask};
+    if (e == 0) {{
+        e = 1;
+    }} else {{
+        m |= {hidden};
+    }}
+    while (m < {hidden}) {{
+        m <<= 1;
+        e -= 1;
+    }}
+    e -= {bias};
+    if ((e & 1) != 0) {{
+        m <<= 1;
+        e -= 1;
+    }}
+    m <<= 1;
+    for (r = {hidden} << 1; r != 0u; r >>= 1) {{
+        const {unsigned} t = s + r;
+        if (t <= m) {{
+            s = t + r;
+            m -= t;
+            q += r;
+        }}
+        m <<= 1;
+    }}
+    if (m != 0u) {{
+        q += q & 1u;
+    }}
+    u = (q >> 1) + (({unsigned})(e / 2 + {bias} - 1) << {mantissa});
+    memcpy(&x, &u, sizeof x);
+    return x;
+#endif
+}}
+"""
+
+# Division of what may be 0, or the least integer by -1: nothing traps.
+DIVIDE = """\
+static inline {type} divide_{f}({type} a, {type} b)
+{{
+    return b == 0 ? ({type})0 : {minus}({type})(a / b);
+}}
+"""
+
+REMAINDER = """\
+static inline {type} remainder_{f}({type} a, {type} b)
+{{
+    return b == 0 ? a : {minus}({type})(a % b);
+}}
+"""
+
+REALS: dict[str, dict[str, str]] = {
+    "f32": {
+        "f": "f32", "real": "float", "unsigned": "uint32_t", "builtin": "__builtin_sqrtf", "zero": "0.0f", "mantissa": "23",
+        "bias": "127", "mask": "0x007fffffu", "hidden": "0x00800000u", "infinity": "0x7f800000u",
+    },
+    "f64": {
+        "f": "f64", "real": "double", "unsigned": "uint64_t", "builtin": "__builtin_sqrt", "zero": "0.0", "mantissa": "52",
+        "bias": "1023", "mask": "UINT64_C(0x000fffffffffffff)", "hidden": "UINT64_C(0x0010000000000000)",
+        "infinity": "UINT64_C(0x7ff0000000000000)",
+    },
+}  # fmt: skip
+
+PROLOGUE = """\
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0 && __FLT_EVAL_METHOD__ != 16
+#error "floats must be evaluated in their own precision"
+#endif
+#if defined(__clang__) && !defined(SEICHE_FAST)
+#pragma STDC FP_CONTRACT OFF
+#endif
+
+/* The iterations of the loop that follows touch no common element. */
+#if defined(__clang__)
+#pragma clang diagnostic ignored "-Wpass-failed"
+#define SEICHE_PARALLEL _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define SEICHE_PARALLEL _Pragma("GCC ivdep")
+#else
+#define SEICHE_PARALLEL
+#endif
+"""
+
+
+def helper(kind: str, f: str, ctype: str) -> str:
+    """The text of the helper of that kind for a carrier."""
+    match kind:
+        case "bits":
+            return BITS.format(**REALS[f])
+        case "from_bits":
+            return FROM_BITS.format(**REALS[f])
+        case "sqrt":
+            return SQRT.format(**REALS[f])
+        case "divide" | "remainder":
+            signed = f.startswith("i")
+            negated = (
+                f"({ctype})(0 - (u{ctype})a)"
+                if f in ("i8", "i16")
+                else f"({ctype})(0u - (u{ctype})a)"
+            )
+            result = negated if kind == "divide" else f"({ctype})0"
+            minus = f"b == -1 ? {result} : " if signed else ""
+            return (DIVIDE if kind == "divide" else REMAINDER).format(f=f, type=ctype, minus=minus)
+        case _:
+            raise AssertionError(kind)
