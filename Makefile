@@ -70,7 +70,8 @@ bench: $(VENV)/.with-bench $(COMPILER)  ## speed, bytes and accuracy beside peer
 	@echo "==> done. The tables are kept as JSON in build/bench/."
 
 docs: $(VENV)/.with-docs $(COMPILER)  ## the documentation as a site
-	@echo "==> docs: building the site"
+	@echo "==> docs: writing the reference, building the site"
+	@$(PY) -m docs.generate
 	@NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(PY) -m mkdocs build --quiet --strict
 	@echo "==> done. Open build/site/index.html in a browser."
 
