@@ -1,7 +1,8 @@
 """The long campaign of random programs: `python -m tests.campaign --programs 2000`.
 
 Each program is run by the oracle, the interpreter and C: results and states must agree in every bit, predicted bytes must be
-the compiled ones. A program that fails is shrunk and printed with its seed.
+the compiled ones. With `--xla`, the interpreter and XLA instead, to a tolerance (`laws_xla`). A program that fails is shrunk and
+printed with its seed.
 """
 
 from __future__ import annotations
@@ -11,39 +12,49 @@ import multiprocessing
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from rich.console import Console
 from rich.progress import track
 
+from seiche.ir.core import Node
 from tests.laws import Disagreement, judge
 from tests.programs import random_program, shrink
 
 console = Console()
 
 
-def verdict(seed: int, size: int | None = None) -> tuple[int, str, str]:
+def verdict(seed: int, size: int | None = None, xla: bool = False) -> tuple[int, str, str]:
     """(seed, "ok" or the law that fails, the shrunk program with what went wrong)."""
     node = random_program(seed, size)
+    law_of = _judge(xla)
     try:
-        return seed, judge(node, seed), ""
+        return seed, law_of(node, seed), ""
     except Disagreement as found:
         law = found.law
 
     def fails(smaller: object) -> bool:
         try:
-            judge(smaller, seed)  # type: ignore[arg-type]
+            law_of(smaller, seed)  # type: ignore[arg-type]
         except Disagreement as other:
             return other.law == law
         return False
 
     small = shrink(node, fails)
     try:
-        judge(small, seed)
+        law_of(small, seed)
     except Disagreement as last:
         return seed, law, f"{last}\n{small}"
     return seed, law, str(node)
+
+
+def _judge(xla: bool) -> Callable[[Node, int], str]:
+    if not xla:
+        return judge
+    from tests.laws_xla import judge_xla
+
+    return judge_xla
 
 
 def main() -> None:
@@ -53,25 +64,27 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--size", type=int, default=None, help="equations per program; random up to 60 by default")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--xla", action="store_true", help="interpreter and XLA, to a tolerance")
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.programs)
     began = time.perf_counter()
     counts: Counter[str] = Counter()
-    for seed, law, text in track(_judged(seeds, options.size, options.jobs), "programs", len(seeds), console=console):
+    for seed, law, text in track(_judged(seeds, options.size, options.jobs, options.xla), "programs", len(seeds), console=console):
         counts[law] += 1
         if text:
             console.print(f"seed {seed}: {law}\n{text}", style="red", markup=False)
-    agreed = counts["ok"] + counts["overflow"]
+    agreed = counts["ok"] + counts["overflow"] + counts["unstable"]
+    who = f"interpreter, XLA; {counts['unstable']} of them unstable in part" if options.xla else "oracle, interpreter, C"
     console.print(
-        f"{agreed} of {len(seeds)} programs agree (oracle, interpreter, C; {counts['overflow']} of them overflow a frame, "
+        f"{agreed} of {len(seeds)} programs agree ({who}; {counts['overflow']} of them overflow a frame, "
         f"alike) in {time.perf_counter() - began:.0f} s; seeds {seeds.start} to {seeds.stop - 1}"
     )
     raise SystemExit(agreed != len(seeds))
 
 
-def _judged(seeds: Iterable[int], size: int | None, jobs: int) -> Iterator[tuple[int, str, str]]:
+def _judged(seeds: Iterable[int], size: int | None, jobs: int, xla: bool) -> Iterator[tuple[int, str, str]]:
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(partial(verdict, size=size), seeds, chunksize=4)
+        yield from pool.imap_unordered(partial(verdict, size=size, xla=xla), seeds, chunksize=4)
 
 
 if __name__ == "__main__":

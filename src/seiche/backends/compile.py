@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from seiche.backends.program import Executor, Program, Signature
@@ -14,7 +15,7 @@ from seiche.schedule.lower import Lowered, lower
 from seiche.schedule.machine import schedule
 from seiche.schedule.report import Report, report
 
-Target = Literal["interp", "c"]
+Target = Literal["interp", "c", "xla"]
 Arithmetic = Literal["strict", "fast"]
 
 
@@ -38,12 +39,22 @@ class Traceable(Protocol):
 
 
 def compile(
-    node: Traceable, *args: Any, target: Target = "interp", arithmetic: Arithmetic = "strict", **static: Any
+    node: Traceable,
+    *args: Any,
+    target: Target = "interp",
+    arithmetic: Arithmetic = "strict",
+    device: str | None = None,
+    devices: int | Sequence[object] | None = None,
+    shard: Mapping[str, int] | None = None,
+    **static: Any,
 ) -> Program:
-    """Traces, checks and schedules a node, for a target: "interp" (numpy, the meaning) or "c" (C99, built and loaded).
+    """Traces, checks and schedules a node, for a target: "interp" (numpy, the meaning), "c" (C99, built and loaded) or "xla" (JAX).
 
     Further arguments are those of the node that are no streams (or a type, for an argument that is to be one). Raises all
     diagnostics of the first stage that found any. `arithmetic="fast"` lets the C compiler contract and reassociate.
+
+    For XLA, `device` is "cpu" or "gpu" (JAX's default), `devices` a number of them or a list, and `shard` the axis of inputs,
+    states and other streams, by name, that is spread over these: `compile(fleet, target="xla", devices=4, shard={"x": 0})`.
 
     >>> import seiche as sc
     >>> @sc.node
@@ -57,7 +68,10 @@ def compile(
     traced = node.trace(*args, **static)
     verify(traced.node)
     lowered = lower(traced.node)
-    return Program(traced.node, lowered, _signature(traced), _executor(lowered, target, arithmetic), _report)
+    where = {"device": device, "devices": devices, "shard": shard}
+    where = {name: given for name, given in where.items() if given is not None}
+    executor = _executor(lowered, target, arithmetic, where)
+    return Program(traced.node, lowered, _signature(traced), executor, _report)
 
 
 def _report(program: Program) -> Report:
@@ -70,7 +84,9 @@ def _signature(traced: Traced) -> Signature:
     return Signature(inputs, outputs, tuple(traced.node.inputs), tuple(traced.node.outputs))
 
 
-def _executor(lowered: Lowered, target: str, arithmetic: Arithmetic) -> Executor:
+def _executor(lowered: Lowered, target: str, arithmetic: Arithmetic, where: dict[str, Any]) -> Executor:
+    if where and target != "xla":
+        raise fail("SE904", f"the target {target!r} does not choose {', '.join(where)}", NOWHERE, hint='target="xla" does')
     match target:
         case "interp":
             from seiche.backends.interp import Interpreter
@@ -80,8 +96,13 @@ def _executor(lowered: Lowered, target: str, arithmetic: Arithmetic) -> Executor
             from seiche.backends.c.binding import CProgram
 
             return CProgram(lowered, arithmetic)
+        case "xla":
+            from seiche.backends.xla.executor import XlaProgram
+
+            return XlaProgram(lowered, **where)
         case _:
-            raise fail("SE904", f"there is no target {target!r}", NOWHERE, hint='the targets are "interp" and "c"')
+            hint = 'the targets are "interp", "c" and "xla"'
+            raise fail("SE904", f"there is no target {target!r}", NOWHERE, hint=hint)
 
 
 def diagnose(node: Traceable, *args: Any, **static: Any) -> tuple[Diagnostic, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from seiche.errors import NOWHERE, Diagnostic, SeicheError, fail
 from seiche.ir.core import Var
 from seiche.ir.op import AnyArray
 from seiche.ir.tree import Tree, TreeMismatch
-from seiche.numbers.formats import Format, Type
+from seiche.numbers.formats import Format, Shape, Type
 from seiche.numbers.kit import NUMPY
 from seiche.numbers.rounding import round_nearest
 
@@ -35,17 +36,31 @@ class Signature:
         assert self.inputs.size == len(self.input_vars)
         assert self.outputs.size == len(self.output_vars)
 
-    @property
+    @cached_property
     def paths(self) -> list[str]:
         """How Python reaches each input: `params['w'][0]`."""
         pairs = zip(self.inputs.keys, self.inputs.children, strict=True)
         return [path for name, tree in pairs for path in tree.paths(name)]
+
+    @cached_property
+    def plain(self) -> tuple[tuple[np.dtype[Any], Shape], ...]:
+        """The dtype and shape of each input, where every argument is one tensor whose carrier holds nothing else; else empty."""
+        types = [v.type for v in self.input_vars]
+        whole = len(types) == len(self.inputs.keys) and all(t.format.exact for t in types)
+        return tuple((np.dtype(t.format.dtype), t.shape) for t in types) if whole else ()
 
 
 def one_tick(
     signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> list[AnyArray]:
     """The inputs of a step; raises SE903, all faults at once."""
+    if args and not kwargs and len(args) == len(signature.plain):
+        # What a loop over live inputs passes: arrays that fit as they are. It is worth half of a small step's time.
+        for x, (dtype, shape) in zip(args, signature.plain, strict=True):
+            if type(x) is not np.ndarray or x.dtype != dtype or x.shape != shape or not x.flags.c_contiguous:
+                break
+        else:
+            return list(args)
     return _fitted(signature, _leaves(signature, args, kwargs), ())[0]
 
 
@@ -112,13 +127,17 @@ def _fit(path: str, var: Var, value: Any, lead: tuple[None, ...]) -> AnyArray:
         array = np.asarray(value)
     except ValueError as error:
         raise _misfit(path, var, f"{value.__class__.__name__} ({error})", lead) from None
-    found = _python(value) if plain and not array.shape else f"{array.dtype}{list(array.shape)}"
+
+    def misfit() -> SeicheError:
+        found = _python(value) if plain and not array.shape else f"{array.dtype}{list(array.shape)}"
+        return _misfit(path, var, found, lead)
+
     if array.ndim != len(lead) + len(type.shape) or array.shape[len(lead) :] != type.shape:
-        raise _misfit(path, var, found, lead)
+        raise misfit()
     dtype = np.dtype(type.format.dtype)
     if array.dtype != dtype:
         if not (plain and _safe(array, type.format)) and array.size:
-            raise _misfit(path, var, found, lead)
+            raise misfit()
         with np.errstate(all="ignore"):
             array = array.astype(dtype)
     if not type.format.exact:
