@@ -304,7 +304,10 @@ def iota(arrays: tuple[Array, ...], params: dict[str, Any], out: Type) -> Array:
     return result
 
 
-def update(x: Array, row: Array, i: Array, axis: int) -> Array:
+def update(x: Array, row: Array, i: Array, axis: int, batch: int = 0) -> Array:
+    if batch:
+        parts = zip(x, row, i, strict=True)
+        return np.stack([update(*part, axis=axis - 1, batch=batch - 1) for part in parts])
     rows = list(np.moveaxis(x, axis, 0))
     if 0 <= int(i) < len(rows):
         rows[int(i)] = row
@@ -453,6 +456,18 @@ def threefry(key: tuple[int, int], counter: tuple[int, int]) -> tuple[int, int]:
     return x[0], x[1]
 
 
+def per_key(oracle: Oracle) -> Oracle:
+    """Keys `[n, 2]` one by one."""
+
+    def each(arrays: tuple[Array, ...], params: dict[str, Any], out: Type) -> Array:
+        if arrays[0].ndim == 1:
+            return oracle(arrays, params, out)
+        one = Type(out.format, out.shape[1:])
+        return np.stack([oracle(part, params, one) for part in zip(*arrays, strict=True)])
+
+    return each
+
+
 def random_bits(arrays: tuple[Array, ...], params: dict[str, Any], out: Type) -> Array:
     key = tuple(map(int, arrays[0]))
     return np.array([threefry(key, (i, 0))[0] for i in range(out.size)], np.uint32).reshape(
@@ -557,7 +572,8 @@ ORACLES: dict[str, Oracle] = {
     "one_hot": one_hot, "iota": iota, "update": by_numpy(update), "scatter_add": by_numpy(scatter_add),
     "patches": patches, "unpatch": unpatch, "sort": sort, "argsort": sorting(lambda xs, order: order),
     "matmul": matmul, "cholesky": in_matrices(lower_half), "triangular_solve": in_matrices(triangular),
-    "solve": in_matrices(np.linalg.solve), "random_bits": random_bits, "fold_in": fold_in, "split_key": split_key,
+    "solve": in_matrices(np.linalg.solve), "random_bits": per_key(random_bits), "fold_in": per_key(fold_in),
+    "split_key": per_key(split_key),
     "uniform01": uniform01, "normal01": normal01, "round_stochastic": round_stochastic,
 }  # fmt: skip
 

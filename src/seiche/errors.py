@@ -41,6 +41,9 @@ CODES: dict[str, str] = {
     "SE601": "a frame without a usable bound",
     "SE602": "a frame overflowed",
     "SE603": "a frame is used in a way it does not allow",
+    # time and space
+    "SE604": "a node cannot run side by side or in blocks",
+    "SE605": "a function cannot be folded over time",
     # derivatives
     "SE701": "no derivative",
     "SE702": "a gradient of something that is not a real scalar",
@@ -56,6 +59,7 @@ CODES: dict[str, str] = {
     "SE905": "the C compiler failed",
     "SE906": "a file or node cannot be loaded",
     "SE907": "text that is no program",
+    "SE908": "the program does not fit in its memory",
 }
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import assert_never
 
-import networkx as nx
-
 from seiche.ir.core import (
     Apply,
     Call,
@@ -50,6 +48,8 @@ def components(
 
     `also` adds operands to equations (the conditions of their clocks, for instance).
     """
+    import networkx as nx  # a fifth of a second: only when a program is compiled
+
     graph: nx.DiGraph[Equation] = nx.DiGraph()
     graph.add_nodes_from(node.eqs)
     defs = node.definitions()

@@ -72,6 +72,13 @@ Vjp: TypeAlias = Callable[["Builder", Use, tuple[Var, ...], Var, Var], Cotangent
 """(builder, use, arguments, result, cotangent of the result) -> a cotangent per argument, linear in the last."""
 
 
+Batch: TypeAlias = Callable[["Builder", Use, tuple[Var, ...], tuple[bool, ...], int], Var]
+"""(builder, use of one instance, arguments, which of them have a leading axis of n instances, n) -> the n results.
+
+At least one argument has the axis; so has the result. It is equal, in bits, to n separate uses.
+"""
+
+
 @dataclass(frozen=True)
 class Sample:
     """Arguments for generated tests: types, parameters, and a maker of values (None: normal draws and extremes)."""
@@ -100,6 +107,7 @@ class Op:
     value: Callable[[tuple[np.ndarray, ...], Use], np.ndarray]
     code: Element | Kernel
     vjp: Vjp | NoGradient
+    batch: Batch
     cost: Callable[[Use], int]
     samples: tuple[Sample, ...]
     laws: tuple[Law, ...]

@@ -1,3 +1,3 @@
 """The language: nodes, streams, clocks, frames, automata, derivatives, by tracing Python functions."""
 
-import seiche.ir.ops  # fills the table  # noqa: F401
+import seiche.ir.ops  # pyright: ignore[reportUnusedImport]  # noqa: F401  (fills the table)

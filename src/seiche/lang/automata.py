@@ -11,13 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from seiche.errors import Loc, fail
 from seiche.ir import tree
 from seiche.lang import trace
 from seiche.lang.clocks import condition, merge, when
-from seiche.lang.functions import where
+from seiche.lang.elementwise import same_form, where
 from seiche.lang.memory import State, Variable, state, var
-from seiche.lang.stream import Stream, as_stream, constant
+from seiche.lang.stream import Stream, Tensor, constant, together
 from seiche.numbers.formats import bool_, i32
 
 
@@ -38,7 +40,7 @@ class Mode:
     name: str
     index: int
     active: Stream
-    rest: Stream | None
+    inside: trace.Context
     where: Loc
     emitted: dict[str, Any] = field(default_factory=dict[str, Any])
     weak: list[Transition] = field(default_factory=list[Transition])
@@ -48,7 +50,15 @@ class Mode:
         for name, value in values.items():
             if name in self.emitted:
                 raise fail("SE103", f"mode {self.name!r} emits `{name}` twice", trace.here(), ("the mode", self.where))
-            self.emitted[name] = tree.map_tree(as_stream, value)
+            self.emitted[name] = tree.map_tree(self.seen, value)
+
+    def seen(self, x: Any) -> Any:
+        """A stream of around, as this mode sees it; streams of the mode and constants as they are."""
+        region = self.inside.region
+        if not isinstance(x, Stream) or region in x.region.ancestors():
+            return x
+        with trace.within(self.inside):
+            return Stream(trace.lift(x, region), region)
 
     def until(self, cond: Stream, then: str, *, history: bool = False) -> None:
         """A weak transition: where cond holds, the next tick is in mode `then`. The first that holds wins."""
@@ -95,9 +105,11 @@ class automaton:
         self._fresh: State = state(False)
         self._selected: Variable = var(i32)
         self._reset: Variable = var(bool_)
-        for memory, name in ((self._memory, "mode"), (self._fresh, "entered"), (self._selected, "active")):
-            memory.var.name = name
-        self._reset.var.name = "entering"
+        for made, name in (
+            (self._memory, "mode"), (self._fresh, "entered"), (self._selected, "active"), (self._reset, "entering")
+        ):  # fmt: skip
+            made.var.name = name
+            made.region.graph.named.add(made.var)
         return self
 
     def __exit__(self, kind: Any, *_: Any) -> None:
@@ -111,7 +123,7 @@ class automaton:
             raise fail("SE801", f"mode {name!r} is written twice", trace.here(), ("before", self._modes[name].where))
         made = self._branch(name)
         self._modes[name] = made
-        with trace.within(self._inside(made)):
+        with trace.within(made.inside):
             yield made
 
     def _branch(self, name: str) -> Mode:
@@ -122,17 +134,14 @@ class automaton:
             selected = when(selected, mode.active, False)
         with trace.within(self._context):
             active = selected == len(before)
-            active.var.name = name
-        return Mode(name, len(before), active, selected, trace.here())
+            active.region.graph.rename(active.var, name)
+        return Mode(name, len(before), active, self._inside(name, active), trace.here())
 
-    def _inside(self, mode: Mode) -> trace.Context:
-        """Where the mode's body is traced: its memory opens when it is entered afresh, and with everything around."""
-        region = mode.active.region.clock(mode.active.var)
-        inner = replace(self._context, region=region, path=(*self._context.path, mode.name))
-        with trace.within(inner):
-            around = trace.ambient()
-            entering = Stream(trace.lift(self._reset, region), region)
-            return replace(inner, reset=entering if around is None else entering | around)
+    def _inside(self, name: str, active: Stream) -> trace.Context:
+        """Where a mode's body is traced: its memory opens when it is entered afresh, and with everything around."""
+        region = active.region.clock(active.var)
+        inner = replace(self._context, region=region, pace=None, path=(*self._context.path, name))
+        return replace(inner, resets=(*inner.resets, trace.lift(self._reset, region)))
 
     def unless(self, mode: str, cond: Stream, then: str, *, history: bool = False) -> None:
         """A strong transition: where cond holds and `mode` was selected, this very tick is in mode `then`."""
@@ -176,24 +185,25 @@ class automaton:
         self._selected.define(selected)
         self._reset.define(entering)
         following, fresh = zip(*(self._after_weak(m) for m in self._modes.values()), strict=True)
-        self._memory.next = self._joined(list(following))
-        self._fresh.next = self._joined(list(fresh))
+        self._memory.next = self._joined("mode", list(following))
+        self._fresh.next = self._joined("entered", list(fresh))
         for name in dict.fromkeys(n for m in self._modes.values() for n in m.emitted):
             values = [self._emission(mode, name) for mode in self._modes.values()]
-            self._shared[name] = self._joined(values)
+            self._shared[name] = self._joined(name, values)
 
     def _after_strong(self) -> tuple[Stream, Stream]:
         """The mode of this tick, and whether its memory opens."""
-        selected, entering = Stream(self._memory.var, self._memory.region), self._fresh | False
+        selected: Stream = self._memory
+        entering: Stream = self._fresh
         for source, t in reversed(self._strong):
             fires = (self._memory == self._index(source, t.where)) & t.cond
             selected = where(fires, self._index(t.target, t.where), selected)
             entering = where(fires, not t.history, entering)
-        return selected | 0, entering
+        return selected, entering
 
     def _after_weak(self, mode: Mode) -> tuple[Stream, Stream]:
         """The mode of the next tick and whether it is entered afresh, on the mode's clock."""
-        with trace.within(self._inside(mode)):
+        with trace.within(mode.inside):
             following: Stream = constant(mode.index)
             fresh: Stream = constant(False)
             for t in reversed(mode.weak):
@@ -205,25 +215,22 @@ class automaton:
         if name in mode.emitted:
             return mode.emitted[name]
         if name in self._defaults:
-            with trace.within(self._inside(mode)):
-                return tree.map_tree(lambda x: as_stream(x) + 0, self._defaults[name])
+            return tree.map_tree(mode.seen, self._defaults[name])
         raise fail(
             "SE802", f"mode {mode.name!r} does not emit `{name}`", mode.where, ("the automaton", self._where),
             hint=f"emit it, or give auto.default({name}=...)",
         )  # fmt: skip
 
-    def _joined(self, values: list[Any]) -> Any:
+    def _joined(self, name: str, values: list[Any]) -> Any:
         """One value per mode, each on its clock, as one on the automaton's."""
-        modes = list(self._modes.values())
         with trace.within(self._context):
-            joined = tree.map_tree(lambda x: _nothing(x), values[-1])
-            for mode, value in zip(reversed(modes), reversed(values), strict=True):
-                joined = merge(mode.active, value, joined)
+            return same_form(f"the modes emit `{name}`", self._merged, *values)
+
+    def _merged(self, *values: Tensor) -> Stream:
+        streams = together(*values)
+        last = streams[-1]
+        # The branch that no tick takes.
+        joined = constant(np.zeros(last.shape, last.format.dtype), last.format)
+        for mode, stream in zip(reversed(self._modes.values()), reversed(streams), strict=True):
+            joined = merge(mode.active, stream, joined)
         return joined
-
-
-def _nothing(like: Stream) -> Stream:
-    """A constant for the branch that no tick takes."""
-    import numpy as np
-
-    return constant(np.zeros(like.shape, like.format.dtype), like.format)

@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from seiche.errors import fail
 from seiche.ir import tree
-from seiche.ir.builder import broadcast_shapes
-from seiche.ir.clocks import infer
-from seiche.ir.core import Merge, Node, When
+from seiche.ir.clocks import Clock
+from seiche.ir.core import Merge, Var
 from seiche.lang import trace
-from seiche.lang.stream import Stream, Tensor, as_stream, broadcast_to, together
+from seiche.lang.elementwise import same_form
+from seiche.lang.stream import Stream, Tensor, as_stream, recover, together
+from seiche.lang.trace import Region
 from seiche.numbers.formats import bool_
 
 
@@ -22,11 +21,12 @@ def condition(c: Stream, use: str) -> Stream:
     """c, which must be a scalar boolean stream; SE302 otherwise."""
     if isinstance(c, Stream) and c.format is bool_ and c.shape == ():
         return c
-    what = f"`{c.var.name}` is {c.type}" if isinstance(c, Stream) else f"it is {c!r}"
-    raise fail(
-        "SE302", f"the condition of {use} is not a scalar boolean stream", trace.here(), what,
+    why = (f"`{c.var.name}` is {c.type}", c.var.loc) if isinstance(c, Stream) else f"it is {c!r}"
+    error = fail(
+        "SE302", f"the condition of {use} is not a scalar boolean stream", trace.here(), why,
         hint="compare (x > 0), or reduce with .any() or .all(); a static choice is a plain Python `if`",
     )  # fmt: skip
+    return recover(error, bool_[()], c)
 
 
 def when(x: Any, c: Stream, on: bool = True) -> Any:
@@ -71,25 +71,11 @@ def merge(c: Stream, yes: Any, no: Any) -> Any:
     var = trace.lift(cond, here)
 
     def leaf(a: Tensor, b: Tensor) -> Stream:
-        first, second = _alike(a, b)
+        first, second = together(a, b)
         inner = [trace.lift(s, here) for s in (first, second)]
-        return Stream(region.graph.add(Merge(var, *inner), inner[0], "merge"), region)
+        return Stream(region.graph.new(Merge(var, *inner), first.type, "merge"), region)
 
-    return tree.map_tree(leaf, yes, no)
-
-
-def _alike(a: Tensor, b: Tensor) -> tuple[Stream, Stream]:
-    """Two branches of one type; broadcasting happens on each branch's own clock."""
-    shapes = [x.shape if isinstance(x, Stream) else np.shape(x) for x in (a, b)]
-    try:
-        shape = broadcast_shapes(*shapes)
-    except ValueError:
-        raise fail("SE201", f"the branches have shapes {shapes[0]} and {shapes[1]}", trace.here()) from None
-    format = next((x.format for x in (a, b) if isinstance(x, Stream)), None)
-    first, second = (broadcast_to(as_stream(x, format), shape) for x in (a, b))
-    if first.format != second.format:
-        together(first, second)
-    return first, second
+    return same_form("merge", leaf, yes, no)
 
 
 @contextmanager
@@ -116,20 +102,33 @@ def activate(c: Stream, function: Callable[..., Any], *args: Any, **kwargs: Any)
         return function(*args, **kwargs)
 
 
-def sampled(x: Stream) -> tuple[Stream, bool]:
-    """The condition whose clock x is on, within the region here; SE301 when x is not slower."""
-    region = trace.current().region
-    inner = x.region
-    while inner not in region.ancestors() and inner.cond is not None and inner.parent is not None:
-        if inner.parent in region.ancestors():
-            return Stream(inner.cond, inner.parent), inner.on
-        inner = inner.parent
+def above(x: Stream) -> list[tuple[Stream, bool, Region]]:
+    """The conditions by which x is slower than the clock here, slowest first, each in its region; SE301 where it is not.
+
+    A state is as slow as what it takes, whatever region it was made in: so are conditions computed from it.
+    """
+    region = trace.current().clock
     graph = region.graph
-    clocks = infer(Node(graph.name, tuple(graph.inputs), (), list(graph.eqs)))
-    clock = clocks[x.var] if x.var in clocks.terms else ()
-    if clock:
-        return Stream(clock[-1][0], region), clock[-1][1]
-    raise fail(
-        "SE301", f"hold of `{x.var.name}`, which is not on a slower clock", trace.here(),
-        (f"`{x.var.name}` was made here", x.var.loc), hint="hold takes what `when`, `every` or a frame made",
-    )  # fmt: skip
+    clocks = graph.clocks()
+
+    def clock(var: Var) -> Clock:
+        return clocks[graph.alias(var)] if graph.alias(var) in clocks.terms else ()
+
+    here = () if region.cond is None else (*clock(region.cond), (graph.alias(region.cond), region.on))
+    found = clock(x.var)
+    if found[: len(here)] != here or len(found) <= len(here):
+        raise fail(
+            "SE301", f"hold of `{x.var.name}`, which is not on a slower clock", trace.here(),
+            ("it was made here", x.var.loc), hint="hold takes what `when`, `every` or a frame made",
+        )  # fmt: skip
+    levels: list[tuple[Stream, bool, Region]] = []
+    for cond, on in found[len(here) :]:
+        levels.insert(0, (Stream(cond, region), on, region))
+        region = region.clock(cond, on)
+    return levels
+
+
+def sampled(x: Stream) -> tuple[Stream, bool]:
+    """The condition, of the clock here, by which x is slower, and whether it holds at its ticks; SE301 as `above`."""
+    cond, on, _ = above(x)[-1]
+    return cond, on

@@ -3,22 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from seiche.errors import fail
 from seiche.ir import tree
-from seiche.ir.clocks import Free, find, infer
+from seiche.ir.clocks import Free, find
 from seiche.ir.core import Equation, Frame, Node, OutKind, Scan, Var
 from seiche.lang import trace
 from seiche.lang.clocks import condition, when
 from seiche.lang.functions import where
 from seiche.lang.indexing import update
-from seiche.lang.memory import state
-from seiche.lang.node import subgraph
+from seiche.lang.memory import State, post, state
+from seiche.lang.node import name_of, subgraph
 from seiche.lang.stream import Stream, as_stream
-from seiche.lang.trace import Draft, Graph
+from seiche.lang.trace import Context, Graph, Region
 from seiche.numbers.formats import Type
+from seiche.timespace import spread as spreading
+
+
+@dataclass(eq=False)
+class Draft:
+    """A frame whose body is traced, and whose results are still being asked for."""
+
+    graph: Graph
+    extent: int
+    until: Var
+    region: Region
+    resets: tuple[Var, ...]
+    exports: dict[tuple[Var, OutKind], Var] = field(default_factory=dict[tuple["Var", "OutKind"], "Var"])
+    finished: bool = False
+
+    def export(self, var: Var, kind: OutKind) -> Var:
+        """A Var of the body, as a result in the graph around."""
+        key = (var, kind)
+        if key not in self.exports:
+            shape = (self.extent, *var.type.shape) if kind == "stack" else var.type.shape
+            self.exports[key] = Var(var.name, var.type.format[shape], var.loc, var.scope)
+        return self.exports[key]
+
+    def outline(self) -> Equation:
+        """The Frame without its body: what the clocks of its results are."""
+        kinds: tuple[OutKind, ...] = tuple(kind for _, kind in self.exports)
+        rhs = Frame(Node("", (), (), []), (), (), kinds, self.extent, self.until)
+        return Equation(tuple(self.exports.values()), rhs)
+
+    def equation(self) -> Equation:
+        """The Frame; which arguments are collected at each tick is decided by their clocks."""
+        body = self.graph.finish(tuple(var for var, _ in self.exports))
+        args = tuple(self.graph.captured)
+        around = self.region.graph
+        mapped = self._mapped(args, around)
+        self.finished = True
+        kinds: tuple[OutKind, ...] = tuple(kind for _, kind in self.exports)
+        outs = tuple(self.exports.values())
+        if outs and self.resets:
+            around.resets[outs[0]] = self.resets
+        return Equation(outs, Frame(body, args, mapped, kinds, self.extent, self.until))
+
+    def _mapped(self, args: tuple[Var, ...], graph: Graph) -> tuple[bool, ...]:
+        """Which arguments are collected at each tick: those not on the frame's clock."""
+        clocks, until = graph.clocks(), graph.alias(self.until)
+
+        def slow(arg: Var) -> bool:
+            term = clocks.terms.get(graph.alias(arg))
+            if term is None or isinstance(find(term)[0], Free):
+                return False
+            return clocks[graph.alias(arg)] == (*clocks[until], (until, True))
+
+        return tuple(not slow(arg) for arg in args)
 
 
 class frame:
@@ -43,8 +98,6 @@ class frame:
     """
 
     def __init__(self, max: int, *, until: Stream | None = None, reset: Stream | None = None) -> None:
-        from seiche.lang.memory import post
-
         if not isinstance(max, int) or isinstance(max, bool) or max < 1:
             raise fail(
                 "SE601", f"a frame's maximum must be a positive integer, not {max!r}", trace.here(),
@@ -55,20 +108,17 @@ class frame:
         self.max = max
         if reset is not None:
             until = post(condition(reset, "reset"), True)
-        closes = _every(max) if until is None else condition(until, "until")
+        closes = _counted(max)[1] if until is None else condition(until, "until")
         context = trace.current()
         self._region = trace.home_of((closes,), context.region)
         self._closes = Stream(trace.lift(closes, context.region), self._region)
-        outer = trace.ambient()
-        var = None if outer is None else trace.lift(outer, context.region)
         graph = Graph(f"frame_{trace.here().line}", "frame", context.region, trace.here())
-        self._draft = Draft(graph, max, self._closes.var, var)
+        self._draft = Draft(graph, max, self._closes.var, context.region, context.resets)
 
     def __enter__(self) -> frame:
         context = trace.current()
         context.region.graph.frames.append(self._draft)
-        inner = replace(context, region=self._draft.graph.root, reset=None)
-        self._within = trace.within(inner)
+        self._within = trace.within(Context(self._draft.graph.root, context.path, around=context))
         self._within.__enter__()
         return self
 
@@ -85,8 +135,7 @@ class frame:
 
     def sum(self, x: Any) -> Any:
         """The sum over the frame's ticks, in their order, on the frame's clock."""
-        context = trace.current()
-        with trace.within(replace(context, region=self._draft.graph.root, reset=None)):
+        with trace.within(Context(self._draft.graph.root, trace.current().path)):
             total = tree.map_tree(_running_sum, x)
         return self._slow(total, "last")
 
@@ -100,63 +149,41 @@ class frame:
         outer = self._region.clock(self._closes.var)
 
         def leaf(item: Any) -> Stream:
-            with trace.within(replace(trace.current(), region=inner)):
+            with trace.within(Context(inner, trace.current().path)):
                 var = trace.lift(as_stream(item), inner)
             return Stream(self._draft.export(var, kind), outer)
 
         return tree.map_tree(leaf, x)
 
 
-def _running_sum(x: Stream) -> Stream:
-    total = state(0.0 if x.format.is_float else 0, format=x.format) if not x.shape else _zeros(x.type)
-    total.next = total + x
+def _running_sum(x: Any) -> Stream:
+    stream = as_stream(x)
+    total = _zeros(stream.type)
+    total.next = total + stream
     return total.next
 
 
-def _zeros(type: Type) -> Any:
-    import numpy as np
-
+def _zeros(type: Type) -> State:
     return state(np.zeros(type.shape, type.format.dtype), format=type.format)
 
 
-def _every(n: int) -> Stream:
-    """True at every n-th tick."""
+def _counted(n: int) -> tuple[Stream, Stream]:
+    """The number of each tick modulo n, and whether it is the last one."""
     count = state(0)
     full = count == n - 1
     count.next = where(full, 0, count + 1)
-    return full
+    return count, full
 
 
-def mapped_arguments(draft: Draft, args: tuple[Var, ...], graph: Graph) -> tuple[bool, ...]:
-    """Which arguments of a frame are collected at each tick: those not on the frame's clock."""
-    kinds = tuple(kind for _, kind in draft.exports)
-    body = Node("", (), (), [])
-    rhs = Frame(body, (), (), kinds, draft.extent, draft.until, draft.reset)
-    eqs = [*graph.eqs, Equation(tuple(draft.exports.values()), rhs)]
-    others = [d for d in graph.frames if d is not draft]
-    eqs += [
-        Equation(tuple(d.exports.values()), Frame(body, (), (), tuple(k for _, k in d.exports), d.extent, d.until, None))
-        for d in others
-        if d.exports and not any(eq.outs and eq.outs[0] in d.exports.values() for eq in graph.eqs)
-    ]
-    provisional = graph.resolved(Node("", tuple(graph.inputs), (), eqs))
-    clocks = infer(provisional)
-    until = graph.alias(draft.until)
-
-    def slow(arg: Var) -> bool:
-        term = clocks.terms.get(graph.alias(arg))
-        if term is None or isinstance(find(term)[0], Free):
-            return False
-        return clocks[graph.alias(arg)] == (*clocks[until], (until, True))
-
-    return tuple(not slow(arg) for arg in args)
-
-
-def over_time(function: Callable[..., Any], *, reverse: bool = False) -> Callable[..., Any]:
+def over_time(
+    function: Callable[..., Any], *, reverse: bool = False, carry: bool = False, spread: bool = False
+) -> Callable[..., Any]:
     """A node along the first axis of its arguments, inside one tick: time in place of space.
 
-    The node's memory starts afresh at each use. `reverse` runs from the last row to the first. Arguments are trees of
-    streams with the same first length; results gain that axis. Inside, costates may form recurrences.
+    The node's memory starts afresh at each tick; with `carry` it goes on where the tick before left it. `reverse` runs from
+    the last row to the first. Arguments are trees of streams with the same first length; results gain that axis. Inside,
+    costates may form recurrences (but not across ticks, so not with `carry`). With `spread`, what no recurrence needs row by
+    row leaves the loop as whole tensors (the product of all rows with a weight is one product): faster, for more memory.
 
     >>> import seiche as sc
     >>> @sc.node
@@ -170,6 +197,12 @@ def over_time(function: Callable[..., Any], *, reverse: bool = False) -> Callabl
     >>> sc.compile(prefix).step([1.0, 2.0, 3.0]).tolist()
     [1.0, 3.0, 6.0]
     """
+    if carry:
+        from seiche.lang.iterators import carried
+
+        if reverse:
+            raise fail("SE604", "memory that is carried to the next tick goes forward, not in reverse", trace.here())
+        return carried(function)
 
     def run(*args: Any) -> Any:
         streams = tree.map_tree(lambda x: _flipped(as_stream(x), reverse), args)
@@ -180,9 +213,8 @@ def over_time(function: Callable[..., Any], *, reverse: bool = False) -> Callabl
                 *((f"`{s.var.name}` is {s.type}", s.var.loc) for s in leaves),
             )  # fmt: skip
         rows = form.unflatten([s.format[s.shape[1:]] for s in leaves])
-        name = getattr(function, "name", getattr(function, "__name__", "scan"))
-        graph, outputs, shape = subgraph(name, "scan", function, rows)
-        return tree.map_tree(lambda y: _flipped(y, reverse), shape.unflatten(_scan(graph, leaves, outputs)))
+        graph, outputs, shape = subgraph(name_of(function), "scan", function, rows)
+        return tree.map_tree(lambda y: _flipped(y, reverse), shape.unflatten(_scan(graph, leaves, outputs, spread)))
 
     return run
 
@@ -191,7 +223,7 @@ def _flipped(x: Stream, reverse: bool) -> Stream:
     return x[::-1] if reverse else x
 
 
-def _scan(graph: Graph, mapped: list[Stream], outputs: list[Var]) -> list[Stream]:
+def _scan(graph: Graph, mapped: list[Stream], outputs: list[Var], spread: bool) -> list[Stream]:
     body = graph.finish(tuple(outputs))
     extent = mapped[0].shape[0]
     context = trace.current()
@@ -200,10 +232,13 @@ def _scan(graph: Graph, mapped: list[Stream], outputs: list[Var]) -> list[Stream
     args = tuple(trace.lift(s, context.region) for s in (*mapped, *captured))
     flags = (True,) * len(mapped) + (False,) * len(captured)
     target = context.region.graph
-    target.loc, target.scope = trace.here(), context.path
     rhs = Scan(body, args, flags, ("stack",) * len(outputs), extent)
     types = tuple(v.type.format[(extent, *v.type.shape)] for v in body.outputs)
-    outs = target.define_many(rhs, types, tuple(v.name for v in body.outputs))
+    outs = target.new_many(rhs, types, tuple(v.name for v in body.outputs))
+    if spread:
+        whole = spreading.spread(Node(body.name, args, outs, [target.eqs.pop()]))
+        target.eqs += whole.eqs
+        target.checks += whole.checks
     return [Stream(v, home) for v in outs]
 
 
@@ -217,20 +252,17 @@ def gather(x: Any, n: int) -> Any:
     >>> sc.compile(pairs).run([1.0, 2.0, 3.0, 4.0, 5.0]).values.tolist()
     [[1.0, 2.0], [3.0, 4.0]]
     """
-    import numpy as np
-
-    if not isinstance(n, int) or n < 1:
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise fail("SE601", f"gather takes a positive number of ticks, not {n!r}", trace.here())
-    count = state(0)
-    full = count == n - 1
-    count.next = where(full, 0, count + 1)
-
-    def leaf(item: Any) -> Stream:
-        row = as_stream(item)
-        rows = state(np.zeros((n, *row.shape), row.format.dtype), format=row.format)
-        rows.next = update(rows, row, count)
-        return when(rows.next, full)
-
-    return tree.map_tree(leaf, x)
+    leaves, form = tree.flatten(tree.map_tree(as_stream, x))
+    context = trace.current()
+    with trace.within(replace(context, region=trace.home_of(tuple(leaves), context.region), pace=None)):
+        count, full = _counted(n)
+        return form.unflatten([when(_rows(row, n, count), full) for row in leaves])
 
 
+def _rows(row: Stream, n: int, count: Stream) -> Stream:
+    """The last n ticks of a stream, the one of each tick at its number."""
+    rows = _zeros(row.format[(n, *row.shape)])
+    rows.next = update(rows, row, count)
+    return rows.next

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from seiche.diff import api as diff
+from seiche.diff.online import forward_grad
 from seiche.errors import fail
 from seiche.ir import tree
 from seiche.ir.core import Call, Node, Var
 from seiche.lang import trace
-from seiche.lang.node import subgraph
-from seiche.lang.stream import Stream, as_stream, conform_types
+from seiche.lang.node import embed, name_of, subgraph
+from seiche.lang.stream import Stream, as_stream, conform
+
+Method = Literal["reverse", "forward"]
 
 
 @dataclass(frozen=True)
@@ -28,21 +31,14 @@ class Part:
 
     def use(self, node: Node, *more: Stream) -> tuple[Stream, ...]:
         """The equations of a node over the same arguments, here."""
-        context = trace.current()
-        graph, region = context.region.graph, context.region
-        given = tuple(trace.lift(s, region) for s in self.arguments)
-        extra = tuple(trace.lift(s, region) for s in more)
-        graph.loc, graph.scope = trace.here(), context.path
-        outs = graph.inline(node, (*given, *self.captured, *extra))
-        home = trace.home_of((*self.arguments, *more), region)
-        return tuple(Stream(v, home) for v in outs)
+        return embed(node, self.arguments, self.captured, more)
 
 
 def _part(function: Callable[..., Any], args: tuple[Any, ...], argnums: int | Sequence[int]) -> Part:
     streams = tree.map_tree(as_stream, args)
     leaves, form = tree.flatten(streams)
     types = form.unflatten([s.type for s in leaves])
-    name = getattr(function, "name", getattr(function, "__name__", "function"))
+    name = name_of(function)
     graph, outputs, result = subgraph(name, "function", function, types, [s.var.name for s in leaves])
     node = graph.finish(tuple(outputs))
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
@@ -65,13 +61,18 @@ def _starts(args: tuple[Any, ...]) -> list[int]:
 
 
 def value_and_grad(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, method: Method = "reverse"
 ) -> Callable[..., Any]:
     """`(value, gradient)` of a function with a real scalar result: the gradient has the form of the argument.
 
     With `has_aux` the function returns `(value, anything)`. A function with memory is differentiated through time: the
     gradient at a tick is that of the sum of the values over the segment, which is a costate and so needs a frame.
     Raises SE701 and SE702. Reverse mode (Speelpenning 1980) as a transposition of the equations.
+
+    `method="forward"` needs no frame: the gradient at a tick is that of this tick's value alone, through all ticks since its
+    segment opened, by an argument that stays constant (real-time recurrent learning, Williams & Zipser 1989). Their sum over
+    the ticks is the gradient of the sum. It holds n numbers per number of the argument, and does n backward passes of one tick
+    and n * n products per number of the argument, for n numbers that the function remembers.
 
     >>> import seiche as sc
     >>> @sc.node
@@ -84,10 +85,11 @@ def value_and_grad(
     def run(*args: Any) -> Any:
         part = _part(function, args, argnums)
         form = part.result
-        if has_aux and form.keys != (0, 1) or not has_aux and form != tree.LEAF:
+        fits = form.kind in (tuple, list) and form.size and form.children[0] == tree.LEAF and len(form.keys) == 2
+        if not (fits if has_aux else form == tree.LEAF):
             wanted = "(value, aux)" if has_aux else "one scalar"
             raise fail("SE702", f"{part.node.name} must return {wanted}", trace.here(), ("it is here", part.node.loc))
-        outs = part.use(diff.value_and_grad(part.node, part.chosen))
+        outs = part.use(_methods(method)(part.node, part.chosen))
         values, cts = outs[: form.size], outs[form.size :]
         _, shape = tree.flatten(part.gradient)
         return form.unflatten(values), shape.unflatten(cts)
@@ -95,11 +97,33 @@ def value_and_grad(
     return run
 
 
-def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
-    """The gradient alone (with `has_aux`: `(gradient, aux)`); see `value_and_grad`."""
+def _methods(method: str) -> Callable[[Node, Sequence[int]], Node]:
+    """The transformation of that name."""
+    known = {"reverse": diff.value_and_grad, "forward": forward_grad}
+    if method not in known:
+        raise fail("SE109", f"there is no method {method!r} of differentiation", trace.here(), hint='"reverse" or "forward"')
+    return known[method]
+
+
+def grad(
+    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, method: Method = "reverse"
+) -> Callable[..., Any]:
+    """The gradient alone (with `has_aux`: `(gradient, aux)`); see `value_and_grad`.
+
+    >>> import seiche as sc
+    >>> def error(w, x):
+    ...     s = sc.state(0.0)
+    ...     s.next = w * s + x
+    ...     return s.next
+    >>> @sc.node
+    ... def slope(x: sc.f32) -> sc.f32:
+    ...     return sc.grad(error, method="forward")(0.5, x)
+    >>> sc.compile(slope).run([1.0, 1.0, 1.0]).tolist()  # of 1, 1 + w, 1 + w + w * w
+    [0.0, 1.0, 2.0]
+    """
 
     def run(*args: Any) -> Any:
-        value, gradient = value_and_grad(function, argnums, has_aux)(*args)
+        value, gradient = value_and_grad(function, argnums, has_aux, method)(*args)
         return (gradient, value[1]) if has_aux else gradient
 
     return run
@@ -114,8 +138,8 @@ def vjp(function: Callable[..., Any], *args: Any) -> tuple[Any, Callable[..., An
     value = part.result.unflatten(part.use(part.node))
 
     def pull(cotangent: Any) -> Any:
-        seeds = part.result.leaves_of(cotangent)
-        cts = [conform_types(as_stream(seeds[k], part.node.outputs[k].type.format), part.node.outputs[k]) for k in real]
+        seeds = _leaves(part.result, cotangent, "cotangent")
+        cts = [_like(seeds[k], part.node.outputs[k]) for k in real]
         found = dict(zip(chosen, part.use(pulled, *cts)[len(part.node.outputs) :], strict=True))
         _, shape = tree.flatten(part.gradient)
         return shape.unflatten([found.get(i) for i in part.chosen])
@@ -127,14 +151,25 @@ def jvp(function: Callable[..., Any], args: tuple[Any, ...], tangents: tuple[Any
     """`(result, its derivative along the tangents)`; forward mode, without a tape."""
     part = _part(function, args, tuple(range(len(args))))
     chosen = tuple(i for i in part.chosen if part.node.inputs[i].type.format.is_float)
-    _, form = tree.flatten(args)
-    along = form.leaves_of(tangents)
-    seeds = [conform_types(as_stream(along[i], part.node.inputs[i].type.format), part.node.inputs[i]) for i in chosen]
+    along = _leaves(tree.flatten(args)[1], tangents, "tangent")
+    seeds = [_like(along[i], part.node.inputs[i]) for i in chosen]
     outs = part.use(diff.jvp(part.node, chosen), *seeds)
     count = part.result.size
     pushed = iter(outs[count:])
     derivative = [next(pushed) if v.type.format.is_float else None for v in part.node.outputs]
     return part.result.unflatten(outs[:count]), part.result.unflatten(derivative)
+
+
+def _leaves(form: tree.Tree, value: Any, what: str) -> list[Any]:
+    """The leaves of a tree of cotangents or tangents; SE201 when it has another form."""
+    try:
+        return form.leaves_of(value)
+    except tree.TreeMismatch as error:
+        raise fail("SE201", f"the {what} is a tree of another form", trace.here(), str(error)) from None
+
+
+def _like(value: Any, var: Var) -> Stream:
+    return conform(as_stream(value, var.type.format), var.type, var, broadcast=True)
 
 
 def custom_vjp(function: Callable[..., Any], pull: Callable[..., Any]) -> Callable[..., Any]:
@@ -161,7 +196,7 @@ def custom_vjp(function: Callable[..., Any], pull: Callable[..., Any]) -> Callab
         cotangent = part.result.unflatten([v.type for v in part.node.outputs])
         _, form = tree.flatten(args)
         types = (*form.unflatten([s.type for s in part.arguments]), cotangent)
-        graph, outputs, _ = subgraph(f"{part.node.name}'", "function", pull, types)
+        graph, outputs, _ = subgraph(f"{part.node.name}_pull", "function", pull, types)
         backward = graph.finish(tuple(outputs))
         given = [v.type for v in backward.outputs]
         wanted = [s.type for s in part.arguments if s.format.is_float]
@@ -172,9 +207,8 @@ def custom_vjp(function: Callable[..., Any], pull: Callable[..., Any]) -> Callab
             )  # fmt: skip
         context = trace.current()
         call = Call(part.node, tuple(trace.lift(s, context.region) for s in part.arguments), backward)
-        context.region.graph.loc = trace.here()
         names = tuple(v.name for v in part.node.outputs)
-        outs = context.region.graph.define_many(call, tuple(v.type for v in part.node.outputs), names)
+        outs = context.region.graph.new_many(call, tuple(v.type for v in part.node.outputs), names)
         home = trace.home_of(part.arguments, context.region)
         return part.result.unflatten([Stream(v, home) for v in outs])
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from seiche.errors import fail
 from seiche.ir import tree
 from seiche.ir.core import Equation, Fby, Post, Var
 from seiche.lang import trace
-from seiche.lang.stream import Stream, Tensor, adopts, as_stream, broadcast_to, constant
+from seiche.lang.clocks import above, condition, merge, when
+from seiche.lang.stream import Stream, Tensor, as_stream, broadcast_to, conform, constant
 from seiche.lang.trace import Pending
-from seiche.numbers.formats import Format, Type
+from seiche.numbers.formats import Format, Type, bool_
 
 
 class Memory(Stream):
@@ -36,8 +36,7 @@ class Memory(Stream):
         return self._value
 
     def _set(self, value: Tensor) -> None:
-        stream = as_stream(value, self.format)
-        self._value = conform(stream, self.type, self.var)
+        self._value = conform(as_stream(value, self.format), self.type, self.var)
         self._complete(self._value)
 
 
@@ -120,18 +119,6 @@ class Tree:
             setattr(leaf, name, item)
 
 
-def conform(value: Stream, type: Type, of: Var) -> Stream:
-    """The value, which must have that type exactly; SE201 or SE203 otherwise."""
-    if value.type == type:
-        return value
-    code = "SE203" if value.shape == type.shape else "SE201"
-    raise fail(
-        code, f"`{of.name}` holds {type}, the value is {value.type}", trace.here(),
-        (f"`{of.name}` was made here", of.loc), (f"the value `{value.var.name}`", value.var.loc),
-        hint=f"convert it: .to(sc.{type.format})" if code == "SE203" else "reshape or broadcast it",
-    )  # fmt: skip
-
-
 def state(
     init: Any, *, reset: Stream | None = None, until: Stream | None = None, format: Format | None = None
 ) -> Any:
@@ -150,8 +137,7 @@ def state(
     [0, 1, 1]
     """
     opening = _opening(reset, until)
-    name = trace.assigned(trace.here(), "state")
-    return _memories(init, name, format, "next", lambda i, n: _state(i, n, opening))
+    return _memories(init, trace.assigned("state"), format, "next", lambda i, n: _state(i, n, opening))
 
 
 def costate(
@@ -163,8 +149,7 @@ def costate(
     (Pontryagin et al. 1962).
     """
     opening = _opening(reset, until)
-    name = trace.assigned(trace.here(), "costate")
-    return _memories(final, name, format, "prev", lambda f, n: _costate(f, n, opening))
+    return _memories(final, trace.assigned("costate"), format, "prev", lambda f, n: _costate(f, n, opening))
 
 
 def _memories(
@@ -176,18 +161,20 @@ def _memories(
 
 
 def _initial(value: Any, format: Format | None) -> Stream:
-    if isinstance(value, Stream):
-        return value
-    return constant(value, format if format is not None and adopts(np.asarray(value), format) else None)
+    """Of a tree, the numbers that are none of that format keep their own."""
+    stream = as_stream(value, format)
+    if format is None or isinstance(value, Stream) or stream.format == format or stream.format is bool_:
+        return stream
+    raise fail("SE203", f"a first value of {stream.format} in a memory of {format}", trace.here())
 
 
-def _state(init: Stream, name: str, reset: Stream | None) -> State:
-    stream, complete = _memory(init, name, reset, "the state", "write `.next = ...`", Fby)
+def _state(init: Stream, name: str, resets: tuple[Var, ...]) -> State:
+    stream, complete = _memory(init, name, resets, "the state", "write `.next = ...`", Fby)
     return State(stream, complete)
 
 
-def _costate(final: Stream, name: str, reset: Stream | None) -> Costate:
-    stream, complete = _memory(final, name, reset, "the costate", "write `.prev = ...`", _post)
+def _costate(final: Stream, name: str, resets: tuple[Var, ...]) -> Costate:
+    stream, complete = _memory(final, name, resets, "the costate", "write `.prev = ...`", _post)
     return Costate(stream, complete)
 
 
@@ -196,13 +183,14 @@ def _post(final: Var, arg: Var) -> Post:
 
 
 def _memory(
-    init: Stream, name: str, reset: Stream | None, what: str, hint: str, form: Callable[[Var, Var], Fby | Post]
+    init: Stream, name: str, resets: tuple[Var, ...], what: str, hint: str, form: Callable[[Var, Var], Fby | Post]
 ) -> tuple[Stream, Callable[[Stream], None]]:
     stream, pending = _declare(init.type, name, "SE102", what, hint)
     region = stream.region
+    region.graph.memories.append((stream.var, trace.current().clock))
     first_ = trace.lift(init, region)
-    if reset is not None:
-        region.graph.resets[stream.var] = trace.lift(reset, region)
+    if resets:
+        region.graph.resets[stream.var] = resets
 
     def complete(value: Stream) -> None:
         pending.define(trace.here())
@@ -215,26 +203,27 @@ def _declare(type: Type, name: str, code: str, what: str, hint: str) -> tuple[St
     context = trace.current()
     var = Var(name, type, trace.here(), context.path)
     pending = Pending(var, code, what, hint)
-    context.region.graph.pending.append(pending)
+    graph = context.region.graph
+    graph.pending.append(pending)
+    if (given := trace.assigned("")) and name.startswith(given):
+        graph.named.add(var)
     return Stream(var, context.region), pending
 
 
-def _opening(reset: Stream | None, until: Stream | None) -> Stream | None:
+def _opening(reset: Stream | None, until: Stream | None) -> tuple[Var, ...]:
     """Where segments open: the reset around, `reset`, and the tick after `until`."""
-    found = trace.ambient()
-    for cause in (reset, None if until is None else _after(until)):
-        if cause is not None:
-            found = cause if found is None else found | cause
-    return found
+    causes = [] if reset is None else [condition(reset, "reset")]
+    causes += [] if until is None else [_after(condition(until, "until"))]
+    return (*trace.current().resets, *map(trace.as_reset, causes))
 
 
 def _after(until: Stream) -> Stream:
-    """True the tick after; at tick 0 every segment opens anyway."""
-    region = trace.current().region
-    graph = region.graph
-    var = trace.lift(until, region)
-    never = constant(False).var
-    return Stream(graph.add(Fby(never, var), var, "opens"), region)
+    """True the tick after, on its own clock; at tick 0 every segment opens anyway."""
+    here = trace.current().region
+    outer = until.region.graph is here.graph and until.region in here.ancestors()
+    region = until.region if outer else here
+    var, never = trace.lift(until, region), constant(False).var
+    return Stream(region.graph.new(Fby(never, var), var.type, "opens"), region)
 
 
 def fby(init: Tensor, x: Stream, *, reset: Stream | None = None, until: Stream | None = None) -> Stream:
@@ -247,14 +236,14 @@ def fby(init: Tensor, x: Stream, *, reset: Stream | None = None, until: Stream |
     >>> sc.compile(late).run([1.0, 2.0, 3.0]).tolist()
     [0.0, 1.0, 2.0]
     """
-    memory = _state(_shaped(init, x), trace.assigned(trace.here(), "fby"), _opening(reset, until))
+    memory = _state(_shaped(init, x), trace.assigned("fby"), _opening(reset, until))
     memory.next = x
     return Stream(memory.var, trace.home_of((x,), memory.region))
 
 
 def post(x: Stream, final: Tensor, *, reset: Stream | None = None, until: Stream | None = None) -> Stream:
     """x at the next tick; `final` where the segment closes. Outside of a recurrence it costs a tick of latency."""
-    memory = _costate(_shaped(final, x), trace.assigned(trace.here(), "post"), _opening(reset, until))
+    memory = _costate(_shaped(final, x), trace.assigned("post"), _opening(reset, until))
     memory.prev = x
     return Stream(memory.var, trace.home_of((x,), memory.region))
 
@@ -265,12 +254,11 @@ def _shaped(value: Tensor, like: Stream) -> Stream:
 
 def pre(x: Stream) -> Stream:
     """x at the previous tick; undefined where the segment opens, which must not be visible (see `arrow`)."""
-    region = trace.current().region
-    reset = _opening(None, None)
+    region, resets = trace.current().region, trace.current().resets
     var = trace.lift(x, region)
-    before = region.graph.add(Fby(None, var), var, "pre")
-    if reset is not None:
-        region.graph.resets[before] = reset.var
+    before = region.graph.new(Fby(None, var), var.type, "pre")
+    if resets:
+        region.graph.resets[before] = resets
     return Stream(before, trace.home_of((x,), region))
 
 
@@ -290,7 +278,7 @@ def first() -> Stream:
 
 def last(x: Stream, *, reset: Stream | None = None, until: Stream | None = None) -> Stream:
     """The segment's last value at each of its ticks. It looks ahead to the close: inside frames and scans only."""
-    memory = _costate(x, trace.assigned(trace.here(), "last"), _opening(reset, until))
+    memory = _costate(x, trace.assigned("last"), _opening(reset, until))
     memory.prev = memory
     return Stream(memory.var, memory.region)
 
@@ -309,7 +297,7 @@ class Variable(Stream):
         stream = conform(as_stream(value, self.format), self.type, self.var)
         self._pending.define(trace.here())
         inner = trace.lift(stream, self.region)
-        inner.name = self.var.name
+        self.region.graph.rename(inner, self.var.name)
         self.region.graph.aliases[self.var] = inner
 
 
@@ -326,13 +314,12 @@ def var(type: Format | Type) -> Variable:
     [1.0, 3.0, 6.0]
     """
     full = type if isinstance(type, Type) else Type(type)
-    name = trace.assigned(trace.here(), "var")
-    stream, pending = _declare(full, name, "SE106", "the variable", "write `.define(...)`")
+    stream, pending = _declare(full, trace.assigned("var"), "SE106", "the variable", "write `.define(...)`")
     return Variable(stream, pending)
 
 
-def hold(x: Stream, init: Tensor = 0) -> Stream:
-    """A slow stream's latest value at every tick of the clock around it; `init` before the first.
+def hold(x: Any, init: Any = 0) -> Any:
+    """The latest value of a slower stream (or tree) at every tick of the clock here; `init` before the first.
 
     >>> import seiche as sc
     >>> @sc.node
@@ -341,9 +328,25 @@ def hold(x: Stream, init: Tensor = 0) -> Stream:
     >>> sc.compile(latch).run([1.0, 2.0, 3.0], [False, True, False]).tolist()
     [0.0, 2.0, 2.0]
     """
-    from seiche.lang.clocks import merge, sampled, when
 
-    cond, on = sampled(x)
+    def leaf(x: Tensor, first: Tensor) -> Stream:
+        stream = as_stream(x)
+        # A frame's slow result may be held while its body is still written: that is around the frame.
+        with trace.within(trace.current().of(stream.region.graph)) as context:
+            for cond, on, region in above(stream):
+                # Whatever region it was made in, this is the clock that it is on.
+                slow = Stream(stream.var, region.clock(cond.var, on))
+                with trace.within(replace(context, region=region, pace=None)):
+                    stream = _kept(slow, first, cond, on)
+        return stream
+
+    if tree.flatten(init)[1] == tree.LEAF:
+        return tree.map_tree(lambda stream: leaf(stream, init), x)
+    return tree.map_tree(leaf, x, init)
+
+
+def _kept(x: Stream, init: Tensor, cond: Stream, on: bool) -> Stream:
+    """x, which is on the clock `cond`, at every tick of the clock here."""
     kept = var(x.type)
     memory = fby(init, kept)
     before = when(memory, cond, not on)

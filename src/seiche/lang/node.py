@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, get_type_hints
+import re
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, ForwardRef, get_args, get_origin
+
+import numpy as np
 
 from seiche.errors import Loc, SeicheError, fail
 from seiche.ir import tree
-from seiche.ir.core import Node, Var
+from seiche.ir.core import Fby, Frame, Node, Post, Var
 from seiche.lang import trace
-from seiche.lang.stream import Stream, as_stream
+from seiche.lang.clocks import condition
+from seiche.lang.stream import Stream, as_stream, recover
 from seiche.lang.trace import Context, Graph
 from seiche.numbers.formats import Format, Type
 
@@ -29,30 +35,38 @@ class Traced:
 class NodeFunction:
     """What `@node` makes. Called while tracing, it is an instance; `sc.compile` makes it run."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], scope: Mapping[str, Any] | None = None) -> None:
+        """`scope` holds names that annotations may use beside the function's globals."""
         self.function = function
-        self.name = function.__name__
+        self.name: str = getattr(function, "__name__", type(function).__name__)
         self.signature = inspect.signature(function)
-        code = inspect.unwrap(function).__code__
-        self.where = Loc(code.co_filename, code.co_firstlineno)
-        functools.update_wrapper(self, function)
+        self.where = _defined(function)
+        self._hints = _hints(function, scope or {})
+        functools.update_wrapper(self, function, updated=())
+
+    def __get__(self, owner: Any, kind: type | None = None) -> NodeFunction:
+        """As a method, a node of its object."""
+        return self if owner is None else NodeFunction(self.function.__get__(owner, kind), self._hints)
 
     @functools.cached_property
     def annotations(self) -> dict[str, Any]:
         """The arguments that are streams, by name: a Type, or a tree of them."""
-        hints = _hints(self.function)
-        found = {n: as_types(hints.get(n)) for n in self.signature.parameters}
+        found = {n: as_types(self._hints.get(n)) for n in self.signature.parameters}
         return {name: types for name, types in found.items() if types is not None}
 
-    def __call__(self, *args: Any, reset: Stream | None = None, **kwargs: Any) -> Any:
-        """An instance; `reset` opens a new segment for all its memory."""
-        bound = self._bind(args, kwargs)
+    @functools.cached_property
+    def results(self) -> Any:
+        """The types that the node says it returns, or None."""
+        return as_types(self._hints.get("return"))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """An instance. `reset=r` opens a new segment for all its memory (unless the node has an argument of that name)."""
         trace.current()
-        with trace.instance(self.name, reset):
-            for name, types in self.annotations.items():
-                if name in bound.arguments:
-                    bound.arguments[name] = self._argument(name, types, bound.arguments[name])
-            return self.function(*bound.args, **bound.kwargs)
+        reset = None if "reset" in self.signature.parameters else kwargs.pop("reset", None)
+        bound = self._bind(args, kwargs)
+        given = tuple(x for x in tree.flatten(list(bound.arguments.values()))[0] if isinstance(x, Stream))
+        with trace.instance(self.name, None if reset is None else condition(reset, "reset"), given):
+            return self._run(bound)
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
         try:
@@ -62,27 +76,55 @@ class NodeFunction:
                 "SE109", f"{self.name}: {error}", trace.here(), (f"{self.name}{self.signature}", self.where)
             ) from None
 
+    def _run(self, bound: inspect.BoundArguments) -> Any:
+        """The function's result; its arguments and its result are of the types that it says."""
+        bound.apply_defaults()
+        for name, types in self.annotations.items():
+            value, kind = bound.arguments[name], self.signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                bound.arguments[name] = tuple(self._argument(name, types, each) for each in value)
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                bound.arguments[name] = {n: self._argument(n, types, each) for n, each in value.items()}
+            elif value is not None:
+                bound.arguments[name] = self._argument(name, types, value)
+        result = self.function(*bound.args, **bound.kwargs)
+        return result if self.results is None else self._result(result)
+
     def _argument(self, name: str, types: Any, value: Any) -> Any:
         """The argument as a tree of streams of the annotated types."""
+        return self._typed("SE109", f"argument `{name}`", types, value, trace.here())
+
+    def _result(self, value: Any) -> Any:
+        _results(self.name, value, self.where)
+        return self._typed("SE111", "the result", self.results, value, self.where)
+
+    def _typed(self, code: str, what: str, types: Any, value: Any, place: Loc) -> Any:
         wanted, form = tree.flatten(types)
         try:
             given = form.leaves_of(value)
         except tree.TreeMismatch as error:
             raise fail(
-                "SE109", f"{self.name}: argument `{name}` is a tree of another form", trace.here(),
+                code, f"{self.name}: {what} is a tree of another form", place,
                 str(error), (f"{self.name}{self.signature}", self.where),
             ) from None  # fmt: skip
-        return form.unflatten([self._leaf(name, t, v) for t, v in zip(wanted, given, strict=True)])
+        return form.unflatten([self._leaf(code, what, t, v, place) for t, v in zip(wanted, given, strict=True)])
 
-    def _leaf(self, name: str, type: Type, value: Any) -> Stream:
+    def _leaf(self, code: str, what: str, type: Type, value: Any, place: Loc) -> Stream:
+        if not isinstance(value, Stream) and not _number(value):
+            kind = value.__class__.__name__
+            raise fail(
+                code, f"{self.name}: {what} is the {kind} {value!r}, not {type}", place,
+                (f"{self.name}{self.signature}", self.where),
+            )  # fmt: skip
         stream = as_stream(value, type.format)
         if stream.type == type:
             return stream
-        raise fail(
-            "SE109", f"{self.name}: argument `{name}` is {stream.type}, not {type}", trace.here(),
+        error = fail(
+            code, f"{self.name}: {what} is {stream.type}, not {type}", place,
             (f"`{stream.var.name}` was made here", stream.var.loc), (f"{self.name}{self.signature}", self.where),
             hint="convert with .to(format), or change the annotation",
         )  # fmt: skip
+        return recover(error, type, stream)
 
     def trace(self, *args: Any, **static: Any) -> Traced:
         """The node; streams are what the annotations say, every other argument is given here or has a default.
@@ -96,11 +138,10 @@ class NodeFunction:
 
     def _trace(self, args: tuple[Any, ...], static: dict[str, Any]) -> Traced:
         graph = Graph(self.name, "node", None, self.where)
-        arguments, inputs = self._inputs(graph, args, static)
+        bound, inputs = self._inputs(graph, args, static)
         try:
             with trace.within(Context(graph.root)):
-                result = self.function(**arguments)
-                leaves, form = _results(self.name, result, self.where)
+                leaves, form = _results(self.name, self._run(bound), self.where)
                 outputs = tuple(trace.lift(s, graph.root) for s in leaves)
                 _name_results(outputs, form, graph)
                 node = graph.finish(outputs)
@@ -115,23 +156,27 @@ class NodeFunction:
 
     def _inputs(
         self, graph: Graph, args: tuple[Any, ...], static: dict[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        given = dict(zip(self.signature.parameters, args, strict=False)) | static
-        arguments: dict[str, Any] = {}
+    ) -> tuple[inspect.BoundArguments, dict[str, Any]]:
+        """The arguments of a trace: streams of the graph, and the trees of their types; the others as given."""
+        try:
+            bound = self.signature.bind_partial(*args, **static)
+        except TypeError as error:
+            raise fail("SE109", f"{self.name}: {error}", self.where, f"{self.name}{self.signature}") from None
         inputs: dict[str, Any] = {}
         for name, parameter in self.signature.parameters.items():
-            types = as_types(given[name]) if name in given else self.annotations.get(name)
-            if types is not None and not (name not in given and parameter.default is not parameter.empty):
+            given = name in bound.arguments
+            if parameter.kind in _VARIADIC:
+                continue
+            types = as_types(bound.arguments[name]) if given else self.annotations.get(name)
+            if types is not None and (given or parameter.default is parameter.empty):
                 inputs[name] = types
-                arguments[name] = self._streams(graph, name, types)
-            elif name in given:
-                arguments[name] = given[name]
-            elif parameter.default is parameter.empty and parameter.kind not in _VARIADIC:
+                bound.arguments[name] = self._streams(graph, name, types)
+            elif not given and parameter.default is parameter.empty:
                 raise fail(
                     "SE109", f"{self.name}: argument `{name}` has neither a stream type nor a value", self.where,
                     hint=f"annotate it ({name}: sc.f32[3]), give it a default, or pass {name}=... to compile",
                 )  # fmt: skip
-        return arguments, inputs
+        return inspect.BoundArguments(self.signature, _ordered(bound)), inputs
 
     def _streams(self, graph: Graph, name: str, types: Any) -> Any:
         leaves, form = tree.flatten(types)
@@ -149,6 +194,24 @@ class NodeFunction:
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
+def _ordered(bound: inspect.BoundArguments) -> OrderedDict[str, Any]:
+    """The arguments in the order of the signature, as `BoundArguments` wants them."""
+    return OrderedDict((n, bound.arguments[n]) for n in bound.signature.parameters if n in bound.arguments)
+
+
+def _written(function: Any) -> Any:
+    """The Python function behind a method, a partial or an object that is called."""
+    inner = inspect.unwrap(function)
+    while isinstance(inner, functools.partial):
+        inner = inspect.unwrap(inner.func)
+    return inner if isinstance(inner, type) or hasattr(inner, "__code__") else type(inner).__call__
+
+
+def _defined(function: Callable[..., Any]) -> Loc:
+    code = getattr(_written(function), "__code__", None)
+    return Loc(code.co_filename, code.co_firstlineno) if code else trace.here()
+
+
 def node(function: Callable[..., Any]) -> NodeFunction:
     """Makes a function on streams a node.
 
@@ -164,7 +227,8 @@ def node(function: Callable[..., Any]) -> NodeFunction:
     >>> sc.compile(ema).run([1.0, 1.0, 1.0]).tolist()
     [0.5, 0.75, 0.875]
     """
-    return NodeFunction(function)
+    frame = inspect.currentframe()
+    return NodeFunction(function, frame.f_back.f_locals if frame and frame.f_back else None)
 
 
 def as_types(annotation: Any) -> Any:
@@ -178,32 +242,35 @@ def as_types(annotation: Any) -> Any:
         return annotation
     if isinstance(annotation, Format):
         return Type(annotation)
-    if isinstance(annotation, type) and is_dataclass(annotation):
-        hints = get_type_hints(annotation)
-        parts = {f.name: as_types(hints[f.name]) for f in fields(annotation)}
+    if isinstance(annotation, type) and (is_dataclass(annotation) or hasattr(annotation, "_fields")):
+        hints = _hints(annotation, {})
+        names = [f.name for f in fields(annotation) if f.init] if is_dataclass(annotation) else annotation._fields  # type: ignore[attr-defined]
+        parts = {name: as_types(hints.get(name)) for name in names}
         return annotation(**parts) if parts and None not in parts.values() else None
-    if isinstance(annotation, dict | list | tuple) and annotation:
-        items = annotation.values() if isinstance(annotation, dict) else annotation
-        if all(as_types(item) is not None for item in items):
-            return tree.map_tree(as_types, annotation)
-    return None
+    if get_origin(annotation) is tuple:
+        annotation = get_args(annotation)
+    leaves, form = tree.flatten(annotation)
+    if form == tree.LEAF or not leaves:
+        return None
+    types = [as_types(leaf) for leaf in leaves]
+    return None if any(t is None for t in types) else form.unflatten(types)
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations, evaluated where they are strings, with the function's closure in sight."""
-    raw = dict(getattr(function, "__annotations__", {}))
-    closure = inspect.getclosurevars(function) if any(isinstance(a, str) for a in raw.values()) else None
-    names: dict[str, Any] = dict(getattr(function, "__globals__", {}))
-    if closure is not None:
-        names |= closure.nonlocals
-    return {k: _evaluated(v, names) if isinstance(v, str) else v for k, v in raw.items()}
+def _hints(function: Any, scope: Mapping[str, Any]) -> dict[str, Any]:
+    """The annotations of a function or class, evaluated where they are strings."""
+    written = _written(function)
+    module = sys.modules.get(getattr(written, "__module__", ""))
+    names = (vars(module) if module else {}) | getattr(written, "__globals__", {}) | dict(scope)
+    return {name: _evaluated(hint, names) for name, hint in getattr(written, "__annotations__", {}).items()}
 
 
-def _evaluated(text: str, names: dict[str, Any]) -> Any:
+def _evaluated(hint: Any, names: dict[str, Any]) -> Any:
     try:
-        return eval(text, names)
+        while isinstance(hint, str | ForwardRef):  # quoted, perhaps under `from __future__ import annotations`
+            hint = eval(hint if isinstance(hint, str) else hint.__forward_arg__, names)
     except Exception:
         return None
+    return hint
 
 
 def _results(name: str, result: Any, where: Loc) -> tuple[list[Stream], Any]:
@@ -220,16 +287,13 @@ def _results(name: str, result: Any, where: Loc) -> tuple[list[Stream], Any]:
 
 
 def _number(x: Any) -> bool:
-    import numpy as np
-
     return isinstance(x, bool | int | float | np.ndarray | np.generic)
 
 
 def _name_results(outputs: tuple[Var, ...], form: tree.Tree, graph: Graph) -> None:
     """Results that the user did not name take the name of their place in the result, or `out`."""
     for var, name in zip(outputs, form.names(""), strict=True):
-        if var not in graph.inputs and trace.assigned(var.loc, "") != var.name:
-            var.name = f"out_{name}" if name.isdigit() else name or "out"
+        graph.rename(var, f"out_{name}" if name[:1].isdigit() else name or "out")
 
 
 def _same(function: NodeFunction, first: Node, second: Node) -> None:
@@ -245,20 +309,63 @@ def _same(function: NodeFunction, first: Node, second: Node) -> None:
 
 
 def subgraph(
-    name: str, kind: trace.GraphKind, function: Callable[..., Any], types: Any, names: list[str] | None = None
+    name: str, kind: trace.GraphKind, function: Callable[..., Any], types: tuple[Any, ...], names: Sequence[str] = ()
 ) -> tuple[Graph, list[Var], Any]:
-    """Traces `function` over fresh inputs of these types, in a graph inside the current one; its results, unfinished."""
+    """Traces `function` over fresh inputs of these types, in a graph inside the current one; its results, unfinished.
+
+    The inputs bear `names`, or those of the function's own arguments.
+    Its memory knows no reset of around: what runs it (a scan, a frame, a derivative) sees to that.
+    """
     context = trace.current()
     graph = Graph(name, kind, context.region, trace.here())
     leaves, form = tree.flatten(types)
     streams: list[Stream] = []
-    for leaf, called in zip(leaves, names or form.names(name), strict=True):
-        graph.inputs.append(Var(called, leaf, trace.here(), context.path))
+    for leaf, path in zip(leaves, names or _argument_names(function, types), strict=True):
+        graph.inputs.append(Var(path, leaf, trace.here(), context.path))
         streams.append(Stream(graph.inputs[-1], graph.root))
-    cut = kind in ("scan", "frame")
-    inner = replace(context, region=graph.root, reset=None if cut else context.reset)
-    with trace.within(inner):
+    with trace.within(Context(graph.root, context.path if kind == "scan" else ())):
         result = function(*form.unflatten(streams))
         results, shape = _results(name, result, trace.here())
         outputs = [trace.lift(s, graph.root) for s in results]
     return graph, outputs, shape
+
+
+def embed(
+    node: Node, arguments: Sequence[Stream], captured: Sequence[Var], more: Sequence[Stream] = ()
+) -> tuple[Stream, ...]:
+    """The equations of a node that `subgraph` traced, or of what became of it, over its arguments, here.
+
+    A reset of around opens a segment for what the node holds, and closes one for what its adjoint carries back.
+    """
+    context = trace.current()
+    graph, region = context.region.graph, context.region
+    given = [trace.lift(s, region) for s in arguments]
+    extra = [trace.lift(s, region) for s in more]
+    graph.stand()
+    before = len(graph.eqs)
+    outs = graph.inline(node, (*given, *captured, *extra))
+    for eq in graph.eqs[before:]:
+        if isinstance(eq.rhs, Fby | Post | Frame):
+            graph.memories += [(out, context.clock) for out in eq.outs]
+            if context.resets and eq.outs:
+                graph.resets[eq.outs[0]] = context.resets
+    home = trace.home_of((*arguments, *more), region)
+    return tuple(Stream(v, home) for v in outs)
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """What a function is called: an identifier."""
+    name = getattr(function, "name", None) or getattr(function, "__name__", "")
+    return re.sub(r"\W", "", str(name)) or "function"
+
+
+def _argument_names(function: Callable[..., Any], types: tuple[Any, ...]) -> list[str]:
+    """A name for each leaf of the arguments, after the function's own."""
+    try:
+        signature = function.signature if isinstance(function, NodeFunction) else inspect.signature(function)
+        positional = [n for n, p in signature.parameters.items() if p.kind not in _VARIADIC]
+    except (TypeError, ValueError):
+        positional = []
+    spare = [f"{name_of(function)}_{i}" for i in range(len(types))]
+    names = [*positional[: len(types)], *spare[len(positional) :]]
+    return [path for name, t in zip(names, types, strict=True) for path in tree.flatten(t)[1].names(name)]

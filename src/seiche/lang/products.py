@@ -22,11 +22,11 @@ def _misfit(a: Stream, b: Stream, why: str) -> SeicheError:
 def matmul(a: Stream, b: Stream) -> Stream:
     """numpy's `a @ b`: vectors stand for a row or a column, leading axes are batches that broadcast."""
     if not a.ndim or not b.ndim:
-        return recover(_misfit(a, b, "a scalar has no product; use *"), a, b)
+        return recover(_misfit(a, b, "a scalar has no product; use *"), a.type, a, b)
     left = f.expand_dims(a, 0) if a.ndim == 1 else a
     right = f.expand_dims(b, -1) if b.ndim == 1 else b
     if left.shape[-1] != right.shape[-2]:
-        return recover(_misfit(a, b, f"{left.shape[-1]} is not {right.shape[-2]}"), a, b)
+        return recover(_misfit(a, b, f"{left.shape[-1]} is not {right.shape[-2]}"), a.type, a, b)
     out = _batched(left, right, a, b)
     if a.ndim == 1:
         out = f.squeeze(out, -2)
@@ -40,7 +40,7 @@ def _batched(left: Stream, right: Stream, a: Stream, b: Stream) -> Stream:
     try:
         batch = broadcast_shapes(left.shape[:-2], right.shape[:-2])
     except ValueError:
-        return recover(_misfit(a, b, "their batches do not broadcast"), a, b)
+        return recover(_misfit(a, b, "their batches do not broadcast"), a.type, a, b)
     return apply(
         "matmul", broadcast_to(left, (*batch, *left.shape[-2:])), broadcast_to(right, (*batch, *right.shape[-2:]))
     )
@@ -64,7 +64,7 @@ def _parse(spec: str, xs: list[Stream]) -> tuple[list[str], str]:
         out = "".join(sorted(c for c in set(left) if c.isalpha() and left.count(c) == 1))
     letters = "".join(terms) + out
     fits = len(terms) == len(xs) and all(len(t) == x.ndim for t, x in zip(terms, xs, strict=False))
-    if not fits or not letters.isalpha() and letters or not set(out) <= set("".join(terms)):
+    if not fits or (not letters.isalpha() and letters) or not set(out) <= set("".join(terms)):
         raise fail(
             "SE201", f"einsum {spec!r} does not fit {', '.join(str(list(x.shape)) for x in xs)}", trace.here(),
             hint="one letter per axis, one term per argument, an output made of letters that occur",
@@ -120,7 +120,7 @@ def convolution(
     steps, spread = _each(strides, rank), _each(dilation, rank)
     window = w.shape[:rank]
     if rank < 1 or x.ndim < rank + 1 or x.shape[-1] != w.shape[-2] * groups or w.shape[-1] % groups:
-        return recover(_misfit(x, w, f"conv wants [*batch, *spatial, in] and [*window, in / {groups}, out]"), x, w)
+        return recover(_misfit(x, w, f"conv wants [*batch, *spatial, in] and [*window, in / {groups}, out]"), x.type, x, w)
     low, high = _padding(padding, x.shape[-rank - 1 : -1], window, steps, spread)
     taps = apply("patches", x, window=window, strides=steps, dilation=spread, low=low, high=high)
     places = taps.shape[: x.ndim - 1]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from seiche.lang.functions import reshape
+from seiche.lang.functions import argmax, argsort, log, reshape
 from seiche.lang.stream import Stream, Tensor, apply, as_stream
 from seiche.numbers import formats
 from seiche.numbers.formats import Format, Shape
@@ -57,16 +57,13 @@ def randint(key: Tensor, n: int, shape: Shape = ()) -> Stream:
     return (uniform(key, shape) * float(n)).to(formats.i32)
 
 
-def categorical(key: Tensor, logits: Stream) -> Stream:
-    """An index (i32) drawn with the probabilities softmax(logits), by the Gumbel-max trick."""
-    from seiche.lang.functions import argmax, log
-
-    u = uniform(key, logits.shape, low=1e-7, high=1.0, format=logits.format)
-    return argmax(logits - log(-log(u)))
+def categorical(key: Tensor, logits: Tensor) -> Stream:
+    """An index (i32) drawn with the probabilities softmax(logits) along the last axis, by the Gumbel-max trick."""
+    scores = as_stream(logits)
+    u = uniform(key, scores.shape, low=1e-7, high=1.0, format=scores.format)
+    return argmax(scores - log(-log(u)))
 
 
 def permutation(key: Tensor, n: int) -> Stream:
     """A random order (i32) of 0..n-1."""
-    from seiche.lang.functions import argsort
-
     return argsort(reshape(bits(key, (n,)), n))

@@ -1,21 +1,24 @@
 """Streams: tensors that arrive tick by tick, with numpy's operators, broadcasting and indexing.
 
-Python numbers and numpy arrays of Python's default types (float64, int64, bool) are *weak*: they adopt the format of the
-stream they meet. Formats of streams are never converted implicitly.
+Python numbers and numpy arrays are *weak*: they adopt the format of the stream they meet (integers may become real, reals
+never integers). Formats of streams are never converted implicitly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NoReturn, TypeAlias
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 
-from seiche.errors import Diagnostic, SeicheError, fail
+from seiche.errors import SeicheError, fail
+from seiche.ir import tree
 from seiche.ir.builder import broadcast_shapes
 from seiche.ir.core import Apply, Lit, Var
 from seiche.ir.op import OPS, SignatureError, use
 from seiche.lang import trace
+from seiche.lang.guards import Guarded
 from seiche.lang.trace import Region
 from seiche.numbers import formats
 from seiche.numbers.formats import Format, Shape, Type
@@ -24,7 +27,7 @@ Constant: TypeAlias = "bool | int | float | np.ndarray[Any, Any] | np.generic"
 Tensor: TypeAlias = "Stream | Constant"
 
 
-class Stream:
+class Stream(Guarded):
     """A value per tick of a clock. Made by nodes, states and operations; never by calling this class."""
 
     __array_priority__ = 1000
@@ -33,10 +36,6 @@ class Stream:
     def __init__(self, var: Var, region: Region) -> None:
         self.var = var
         self.region = region
-
-    def lifted(self, region: Region) -> Var:
-        """Its Var as seen in that region."""
-        return trace.lift(self, region)
 
     # What it holds.
 
@@ -113,6 +112,8 @@ class Stream:
     def __pow__(self, other: Tensor) -> Stream:
         if isinstance(other, int | float) and other == 2:
             return apply("square", self)
+        if self.format.is_integer and isinstance(other, int) and other >= 0:
+            return _multiplied(self, other)
         return binary("pow", self, other)
 
     def __rpow__(self, other: Tensor) -> Stream:
@@ -136,6 +137,9 @@ class Stream:
 
     def __abs__(self) -> Stream:
         return apply("abs", self)
+
+    def __round__(self) -> Stream:
+        return apply("round", self)
 
     def __and__(self, other: Tensor) -> Stream:
         return binary(_logic("and", self), self, other)
@@ -161,8 +165,14 @@ class Stream:
     def __lshift__(self, other: Tensor) -> Stream:
         return binary("shift_left", self, other)
 
+    def __rlshift__(self, other: Tensor) -> Stream:
+        return binary("shift_left", other, self)
+
     def __rshift__(self, other: Tensor) -> Stream:
         return binary("shift_right", self, other)
+
+    def __rrshift__(self, other: Tensor) -> Stream:
+        return binary("shift_right", other, self)
 
     def __lt__(self, other: Tensor) -> Stream:
         return binary("lt", self, other)
@@ -198,13 +208,6 @@ class Stream:
 
         return At(self)
 
-    def __setitem__(self, key: Any, value: Any) -> NoReturn:
-        raise fail(
-            "SE104", f"`{self.var.name}[...] = ...` would change a stream in place", trace.here(),
-            ("streams are values", self.var.loc),
-            hint=f"write `{self.var.name} = {self.var.name}.at[...].set(value)`",
-        )  # fmt: skip
-
     # numpy's methods.
 
     @property
@@ -220,7 +223,7 @@ class Stream:
         """In row-major order; one length may be -1."""
         from seiche.lang.functions import reshape
 
-        return reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape)  # type: ignore[arg-type]
+        return reshape(self, shape[0] if len(shape) == 1 else shape)  # type: ignore[arg-type]
 
     def __getattr__(self, name: str) -> Any:
         from seiche.lang import functions
@@ -234,29 +237,18 @@ class Stream:
             return method
         raise AttributeError(f"a stream has no attribute {name!r}")
 
-    # What a stream is not.
-
-    def __bool__(self) -> NoReturn:
-        raise fail(
-            "SE101", f"the truth of `{self.var.name}` is not known while tracing: it is a stream", trace.here(),
-            (f"`{self.var.name}` is {self.var.type}", self.var.loc),
-            hint="choose with sc.where(c, a, b); join clocks with sc.merge(c, a, b); activate with `with sc.every(c):`; "
-            "use & | ~ for logic; change modes with sc.automaton()",
-        )  # fmt: skip
-
-    def _static(self, *_: Any, **__: Any) -> NoReturn:
-        raise fail(
-            "SE110", f"`{self.var.name}` has no value while tracing: it is a stream", trace.here(),
-            (f"`{self.var.name}` is {self.var.type}", self.var.loc),
-            hint="use the functions of seiche in place of numpy's and math's; shapes, axes and loop counts are Python numbers",
-        )  # fmt: skip
-
-    __float__ = __int__ = __index__ = __complex__ = __array__ = _static
-    __array_ufunc__ = None
-
 
 def _logic(name: str, x: Stream) -> str:
     return f"logical_{name}" if x.format is formats.bool_ else f"bit_{name}"
+
+
+def _multiplied(x: Stream, n: int) -> Stream:
+    """x to the n by squaring."""
+    if n == 0:
+        return broadcast_to(constant(1, x.format), x.shape)
+    half = _multiplied(x, n // 2) if n > 1 else None
+    even = x if half is None else half * half
+    return even * x if n > 1 and n % 2 else even
 
 
 # Constants.
@@ -292,7 +284,7 @@ def adopts(value: Constant, format: Format) -> bool:
 
 
 def constant(value: Constant, format: Format | None = None) -> Stream:
-    """A constant stream, in the format given or the natural one.
+    """A constant stream, in the format given or the natural one. Raises SE201 for integers that it does not hold.
 
     >>> constant(0.5)
     Traceback (most recent call last):
@@ -303,14 +295,26 @@ def constant(value: Constant, format: Format | None = None) -> Stream:
     if format is not None and not adopts(value, format):
         raise fail("SE203", f"a constant of {natural(value)} where {format} is needed", trace.here())
     region = trace.current().region
-    array = represent(np.asarray(value), chosen)
-    type_ = chosen[np.asarray(value).shape]
+    given = np.asarray(value)
+    _in_range(given, chosen)
+    lit = Lit(represent(given, chosen))
     graph = region.graph
-    graph.loc, graph.scope = trace.here(), trace.current().path
-    lit = Lit(array)
-    var = graph.define(lit, type_, "k")
+    graph.stand()
+    var = graph.define(lit, chosen[given.shape], "k")
     graph.constants[var] = lit
     return Stream(var, region)
+
+
+def _in_range(value: np.ndarray[Any, Any], format: Format) -> None:
+    if not format.is_integer or not value.size:
+        return
+    low, high, limits = int(value.min()), int(value.max()), np.iinfo(format.dtype)
+    if low < limits.min or high > limits.max:
+        odd = low if low < limits.min else high
+        raise fail(
+            "SE201", f"the constant {odd} does not fit {format}", trace.here(), f"{format} is {limits.min}..{limits.max}",
+            hint="choose a wider format for it: sc.constant(value, sc.i64)",
+        )  # fmt: skip
 
 
 def represent(value: np.ndarray[Any, Any], format: Format) -> np.ndarray[Any, Any]:
@@ -322,56 +326,66 @@ def represent(value: np.ndarray[Any, Any], format: Format) -> np.ndarray[Any, An
     return array if format.exact else np.asarray(round_nearest(NUMPY, array, format))
 
 
-def is_stream(x: object) -> bool:
-    """Whether x is a stream (or a state)."""
-    return isinstance(x, Stream)
-
-
 def as_stream(x: Tensor, format: Format | None = None) -> Stream:
     """x as a stream; a constant takes `format` where it may, else its natural one."""
     if isinstance(x, Stream):
         return x
-    if not isinstance(x, bool | int | float | np.ndarray | np.generic):
-        x = _array(x)
-    return constant(x, format if format is not None and adopts(x, format) else None)
+    array = _array(x)
+    return constant(array, format if format is not None and adopts(array, format) else None)
 
 
 def _array(x: Any) -> np.ndarray[Any, Any]:
     if isinstance(x, list | tuple) and any(isinstance(item, Stream) for item in x):
         raise fail("SE201", "a list of streams is no tensor", trace.here(), hint="use sc.stack([...])")
     array = np.asarray(x)
-    if array.dtype == object:
+    if array.dtype == object and isinstance(x, int):
+        raise fail("SE201", f"the constant {x} fits no format", trace.here())
+    if array.dtype.kind not in "biuf":
         raise fail("SE109", f"{x!r} is neither a stream nor a number", trace.here())
     return array
 
 
+def of_one_format(*xs: Tensor) -> tuple[Stream, ...]:
+    """Streams, where constants adopt the first stream's format; without a stream all are real when one of them is."""
+    format = next((x.format for x in xs if isinstance(x, Stream)), None)
+    if format is None:
+        natural_ones = [natural(np.asarray(x)) for x in xs]
+        format = next((f for f in natural_ones if f.is_float), None)
+    return tuple(as_stream(x, format) for x in xs)
+
+
 def together(*xs: Tensor) -> tuple[Stream, ...]:
-    """Streams of one format and shape: constants adopt the streams' format, shapes broadcast."""
-    streams = [x for x in xs if isinstance(x, Stream)]
-    format = streams[0].format if streams else None
-    operands = tuple(as_stream(x, format) for x in xs)
-    odd = next((o for o in operands if o.format != operands[0].format), None)
-    if odd is not None:
-        raise _mixed(operands[0], odd)
+    """Streams of one format and shape: constants adopt the streams' format, shapes broadcast. Raises SE203 and SE201."""
+    operands = of_one_format(*xs)
+    same_format(*operands)
     try:
         shape = broadcast_shapes(*(o.shape for o in operands))
     except ValueError:
-        raise _shapes(operands) from None
+        why = tuple((f"`{o.var.name}` is {o.type}", o.var.loc) for o in operands)
+        shapes = " and ".join(str(list(o.shape)) for o in operands)
+        raise fail("SE201", f"shapes {shapes} do not broadcast", trace.here(), *why) from None
     return tuple(broadcast_to(o, shape) for o in operands)
 
 
-def _mixed(a: Stream, b: Stream) -> SeicheError:
-    return fail(
-        "SE203", f"{a.format} and {b.format} in one operation", trace.here(),
-        (f"`{a.var.name}` is {a.type}", a.var.loc), (f"`{b.var.name}` is {b.type}", b.var.loc),
-        hint=f"convert one of them: `{b.var.name}.to(sc.{a.format})`",
-    )  # fmt: skip
+def same_format(a: Stream, *others: Stream) -> None:
+    """Raises SE203 when streams meet in two formats."""
+    for b in others:
+        if b.format != a.format:
+            raise fail(
+                "SE203", f"{a.format} and {b.format} in one operation", trace.here(),
+                (f"`{a.var.name}` is {a.type}", a.var.loc), (f"`{b.var.name}` is {b.type}", b.var.loc),
+                hint=f"convert one of them: `{b.var.name}.to({spelled(a.format)})`",
+            )  # fmt: skip
 
 
-def _shapes(operands: tuple[Stream, ...]) -> SeicheError:
-    why = tuple((f"`{o.var.name}` is {o.type}", o.var.loc) for o in operands)
-    shapes = " and ".join(str(list(o.shape)) for o in operands)
-    return SeicheError([Diagnostic("SE201", f"shapes {shapes} do not broadcast", trace.here(), why)])
+def spelled(format: Format) -> str:
+    """A format as the user writes it.
+
+    >>> spelled(formats.bf16), spelled(formats.bool_), spelled(formats.fixed(4, 12))
+    ('sc.bf16', 'sc.bool_', 'sc.fixed(4, 12)')
+    """
+    text = format.name.replace("<", "(").replace(">", ")").replace("float(", "float_(")
+    return f"sc.{'bool_' if text == 'bool' else text}"
 
 
 def broadcast_to(x: Tensor, shape: Shape) -> Stream:
@@ -380,36 +394,69 @@ def broadcast_to(x: Tensor, shape: Shape) -> Stream:
     return stream if stream.shape == shape else apply("broadcast", stream, shape=shape)
 
 
-def conform_types(value: Stream, like: Var) -> Stream:
-    """The value, broadcast to a Var's shape; SE201 or SE203 when it does not have its type."""
-    if value.format != like.type.format:
-        code, why = "SE203", f"`{like.name}` is {like.type}, the value {value.type}"
-        raise fail(code, "formats differ", trace.here(), (why, like.loc))
-    return broadcast_to(value, like.type.shape)
+def conform(value: Stream, type: Type, of: Var, broadcast: bool = False) -> Stream:
+    """The value, which must have that type (or broadcast to it); keeps SE201 or SE203 otherwise."""
+    if value.type == type:
+        return value
+    if broadcast and value.format == type.format and _broadcasts(value.shape, type.shape):
+        return broadcast_to(value, type.shape)
+    code = "SE203" if value.format != type.format else "SE201"
+    error = fail(
+        code, f"`{of.name}` holds {type}, the value is {value.type}", trace.here(),
+        (f"`{of.name}` was made here", of.loc), (f"the value `{value.var.name}`", value.var.loc),
+        hint=f"convert it: .to({spelled(type.format)})" if code == "SE203" else "reshape or broadcast it",
+    )  # fmt: skip
+    return recover(error, type, value)
 
 
-def binary(op: str, a: Tensor, b: Tensor) -> Stream:
-    """A pointwise op of two."""
+def _broadcasts(shape: Shape, wanted: Shape) -> bool:
     try:
-        return apply(op, *together(a, b))
-    except SeicheError as error:
-        return recover(error, *(x for x in (a, b) if isinstance(x, Stream)))
+        return broadcast_shapes(shape, wanted) == wanted
+    except ValueError:
+        return False
 
 
-def recover(error: SeicheError, *operands: Stream) -> Stream:
-    """Keeps a type error until the end of the trace, and goes on with a stand-in of the first operand's type.
+def recover(error: SeicheError, type: Type, *operands: Any) -> Stream:
+    """Keeps an error of types until the end of the trace, and goes on with a stand-in of that type.
 
-    What the stand-in makes fail later is not reported: it is a consequence.
+    What the stand-in makes fail later is not reported: it is a consequence. Other errors are raised.
     """
     region = trace.current().region
-    spoiled = region.graph.top.spoiled
-    if error.code not in ("SE201", "SE203") or not operands:
+    graph, spoiled = region.graph, region.graph.top.spoiled
+    if error.code not in ("SE109", "SE111", "SE201", "SE202", "SE203", "SE302"):
         raise error
-    if not any(o.var in spoiled for o in operands):
-        region.graph.diagnostics.extend(error.diagnostics)
-    var = region.graph.lit(0, operands[0].type, operands[0].var.name)
+    streams = [o for o in operands if isinstance(o, Stream)]
+    if not any(s.var in spoiled for s in streams):
+        graph.diagnostics.extend(error.diagnostics)
+    graph.stand()
+    var = graph.lit(0, type, streams[0].var.name if streams else "k")
     spoiled.add(var)
     return Stream(var, region)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def recovering(function: F) -> F:
+    """A function on streams with one for a result that keeps its errors of types: its first stream stands in."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Stream:
+        try:
+            return function(*args, **kwargs)
+        except SeicheError as error:
+            streams = [x for x in tree.flatten((args, kwargs))[0] if isinstance(x, Stream)]
+            if not streams:
+                raise
+            return recover(error, streams[0].type, *streams)
+
+    return cast(F, guarded)
+
+
+@recovering
+def binary(op: str, a: Tensor, b: Tensor) -> Stream:
+    """A pointwise op of two."""
+    return apply(op, *together(a, b))
 
 
 def apply(op: str, *args: Stream, **params: Any) -> Stream:
@@ -420,13 +467,13 @@ def apply(op: str, *args: Stream, **params: Any) -> Stream:
     try:
         found = use(op, tuple(v.type for v in operands), params)
     except SignatureError as error:
-        return recover(SeicheError([trace.typed(op, error, args)]), *args)
+        why = (str(error), *((f"`{v.name}` is {v.type}", v.loc) for v in operands))
+        return recover(fail("SE201", f"`{op}` does not apply to these types", trace.here(), *why), args[0].type, *args)
     graph = region.graph
-    graph.loc, graph.scope = trace.here(), trace.current().path
     known = [graph.constants.get(v) for v in operands]
     if found.out.size <= FOLD and all(lit is not None for lit in known):
         return _folded(op, tuple(lit.value for lit in known if lit), found, home)
-    var = graph.define(Apply(op, operands, params), found.out, op)
+    var = graph.new(Apply(op, operands, params), found.out, op)
     if any(v in graph.top.spoiled for v in operands):
         graph.top.spoiled.add(var)
     return Stream(var, home)
@@ -437,7 +484,9 @@ FOLD = 65536
 
 
 def _folded(op: str, values: tuple[np.ndarray[Any, Any], ...], found: Any, home: Region) -> Stream:
-    lit = Lit(represent(np.asarray(OPS[op].value(values, found)), found.out.format))
+    with np.errstate(all="ignore"):
+        lit = Lit(represent(np.asarray(OPS[op].value(values, found)), found.out.format))
+    home.graph.stand()
     var = home.graph.define(lit, found.out, op)
     home.graph.constants[var] = lit
     return Stream(var, home)

@@ -7,44 +7,40 @@ input; using a stream of a closed frame exports it.
 
 from __future__ import annotations
 
-import ast
-import functools
-import linecache
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from seiche import errors
 from seiche.errors import Diagnostic, Loc, SeicheError, fail
 from seiche.ir.builder import Builder
-from seiche.ir.clocks import infer
+from seiche.ir.clocks import Clock, Clocks, Free, On, find, infer, unify
 from seiche.ir.core import (
     Apply,
     Equation,
     Fby,
-    Frame,
     Lit,
     Merge,
     Node,
-    OutKind,
     Post,
+    Rhs,
     Var,
     When,
-    operands,
+    live,
     substitute,
 )
-from seiche.ir.op import SignatureError
+from seiche.lang import names, resets
+from seiche.lang.names import assigned, here
+from seiche.numbers.formats import Type
 
 if TYPE_CHECKING:
+    from seiche.lang.frames import Draft
     from seiche.lang.stream import Stream
 
-_PACKAGE = os.path.dirname(os.path.abspath(errors.__file__))
+__all__ = ["Context", "Graph", "Pending", "Region", "as_reset", "assigned", "clock", "current", "here", "home_of",
+           "instance", "lift", "within"]  # fmt: skip
 
-RegionKind = Literal["graph", "clock"]
 GraphKind = Literal["node", "function", "scan", "frame"]
 
 
@@ -58,7 +54,7 @@ class Region:
     on: bool = True
     entered: dict[Var, Var] = field(default_factory=dict["Var", "Var"])
     children: dict[tuple[Var, bool], Region] = field(default_factory=dict[tuple["Var", bool], "Region"])
-    resets: dict[Var, Var] = field(default_factory=dict["Var", "Var"])
+    anchor: Var | None = None
 
     def clock(self, cond: Var, on: bool = True) -> Region:
         """The sub-region where `cond` (a Var of this region) is `on`."""
@@ -67,10 +63,19 @@ class Region:
             self.children[key] = Region(self.graph, self, cond, on)
         return self.children[key]
 
+    def below(self, clock: Clock) -> Region:
+        """The region of this graph on that clock, from this one down."""
+        region = self
+        for cond, on in clock:
+            region = region.clock(cond, on)
+        return region
+
     def enter(self, var: Var) -> Var:
         """A Var of the parent region, as seen here."""
         if var not in self.entered:
             self.entered[var] = self._enter(var)
+            if var in self.graph.top.spoiled:
+                self.graph.top.spoiled.add(self.entered[var])
         return self.entered[var]
 
     def _enter(self, var: Var) -> Var:
@@ -80,15 +85,7 @@ class Region:
             return self.graph.capture(var, known)
         if known is not None:
             return var
-        return self.graph.add(When(var, self.cond, self.on), var, var.name)
-
-    def enter_reset(self, reset: Var) -> Var:
-        """A reset of the parent region, as seen here: none of its ticks is lost."""
-        if self.cond is None:
-            return self.enter(reset)
-        if reset not in self.resets:
-            self.resets[reset] = latch(self.graph, reset, self.cond, self.on)
-        return self.resets[reset]
+        return self.graph.sample(var, self.cond, self.on)
 
     def ancestors(self) -> Iterator[Region]:
         """This region and those around it, innermost first."""
@@ -100,7 +97,12 @@ class Region:
 
 @dataclass(eq=False)
 class Graph(Builder):
-    """A node under construction."""
+    """A node under construction.
+
+    `captured` maps what it reads from around to its inputs, `constants` holds the known values, `pending` what still needs
+    an equation, `memories` and `resets` where states (and costates) were made and what else resets them (and frames), `aliases`
+    what declared variables stand for.
+    """
 
     name: str
     kind: GraphKind
@@ -115,28 +117,58 @@ class Graph(Builder):
         self.constants: dict[Var, Lit] = {}
         self.pending: list[Pending] = []
         self.frames: list[Draft] = []
+        self.memories: list[tuple[Var, Region]] = []
+        self.resets: dict[Var, tuple[Var, ...]] = {}
+        self.aliases: dict[Var, Var] = {}
         self.top: Graph = self.around.graph.top if self.around else self
         self.diagnostics: list[Diagnostic] = self.top.diagnostics if self.around else []
         self.spoiled: set[Var] = set()
-        self.aliases: dict[Var, Var] = {}
-        self.resets: dict[Var, Var] = {}
-        self.closed = False
+        self.named: set[Var] = set()
+        self._latest: dict[tuple[Loc, str, tuple[str, ...]], tuple[Var, str]] = {}
 
-    def add(self, rhs: When | Fby | Post | Merge | Lit | Apply, like: Var, name: str) -> Var:
-        """A new equation for a Var of the type of `like`, at the user's line."""
+    def stand(self) -> None:
+        """What is built next belongs to the user's line that is running, in the instance that is traced."""
         self.loc, self.scope = here(), current().path
-        return self.define(rhs, like.type, name)
 
-    def input(self, name: str, like: Var) -> Var:
-        """A new input."""
-        var = Var(name, like.type, here(), current().path)
-        self.inputs.append(var)
+    def new(self, rhs: Rhs, type: Type, name: str) -> Var:
+        """A new equation at the user's line. The last one that a value takes bears the name that the line assigns."""
+        self.stand()
+        var = self.define(rhs, type, name)
+        if given := names.whole():
+            key = (self.loc, given, self.scope)
+            if key in self._latest:
+                before, own = self._latest[key]
+                before.name = own
+                self.named.discard(before)
+            self._latest[key] = var, name
+            var.name = given
+            self.named.add(var)
         return var
+
+    def new_many(self, rhs: Rhs, types: tuple[Type, ...], own: tuple[str, ...]) -> tuple[Var, ...]:
+        """A new equation of several results at the user's line; a single one bears the name that the line assigns."""
+        self.stand()
+        outs = self.define_many(rhs, types, own)
+        if len(outs) == 1 and (given := names.whole()):
+            outs[0].name = given
+            self.named.add(outs[0])
+        return outs
+
+    def rename(self, var: Var, name: str) -> None:
+        """Names a Var of this graph that the user did not name."""
+        if var not in self.named and var not in self.inputs:
+            var.name = name
+
+    def sample(self, var: Var, cond: Var, on: bool) -> Var:
+        """A Var at the ticks where `cond` is `on`, under its own name."""
+        self.stand()
+        return self.define(When(var, cond, on), var.type, var.name)
 
     def capture(self, outer: Var, known: Lit | None) -> Var:
         """A Var of the graph around, as an input of this one; a constant is repeated instead."""
         if known is not None:
-            var = self.add(known, outer, outer.name)
+            self.stand()
+            var = self.define(known, outer.type, outer.name)
             self.constants[var] = known
             return var
         var = Var(outer.name, outer.type, outer.loc, outer.scope)
@@ -145,37 +177,38 @@ class Graph(Builder):
         return var
 
     def finish(self, outputs: tuple[Var, ...]) -> Node:
-        """The node: everything defined, names taken from the user's assignments."""
-        self.closed = True
+        """The node: everything defined, every state with its resets. Raises what the trace has collected."""
         for draft in self.frames:
             self.eqs.append(draft.equation())
-        for item in self.pending:
-            if not item.defined:
-                self.diagnostics.append(item.complaint())
-        if self.diagnostics and (self.around is None or any(not p.defined for p in self.pending)):
+        undefined = [item for item in self.pending if not item.defined]
+        self.diagnostics += [item.complaint() for item in undefined]
+        if self.diagnostics and (undefined or self.kind in ("node", "function")):
             raise SeicheError(self.diagnostics)
-        _name_by_assignment(self.eqs)
-        self._attach_resets()
+        resets.attach(self)
         node = Node(self.name, tuple(self.inputs), outputs, self.eqs, self.where, tuple(self.checks))
-        return without_idle(self.resolved(node))
+        return self._without_idle(self.resolved(node))
 
-    def _attach_resets(self) -> None:
-        """Gives each state its reset, latched down to the state's clock where that is slower."""
-        if not self.resets:
-            return
-        clocks = infer(self.resolved(Node(self.name, tuple(self.inputs), (), list(self.eqs))))
-        latched: dict[tuple[Var, Var, bool], Var] = {}
-        for i, eq in enumerate(list(self.eqs)):
-            reset = self.resets.get(eq.outs[0]) if eq.outs else None
-            if reset is None:
+    def so_far(self) -> Node:
+        """What has been traced, as a node without results."""
+        open_frames = [draft.outline() for draft in self.frames if not draft.finished]
+        return self.resolved(Node(self.name, tuple(self.inputs), (), [*self.eqs, *open_frames]))
+
+    def clocks(self) -> Clocks:
+        """The clocks of what has been traced so far."""
+        return self.clocks_and_loose()[0]
+
+    def clocks_and_loose(self) -> tuple[Clocks, dict[Var, Region]]:
+        """The clocks, and the memories that only their region ties to one: they hold and take constants."""
+        found = infer(self.so_far())
+        loose: dict[Var, Region] = {}
+        for var, region in self.memories:
+            term = found.terms.get(self.alias(var))
+            if region.cond is None or term is None or not isinstance(find(term)[0], Free):
                 continue
-            fast, slow = clocks[self.alias(reset)], clocks[eq.out]
-            for cond, on in slow[len(fast) :] if slow[: len(fast)] == fast else ():
-                key = (reset, cond, on)
-                latched[key] = latched.get(key) or latch(self, reset, cond, on)
-                reset = latched[key]
-            assert isinstance(eq.rhs, Fby | Post)
-            self.eqs[i] = Equation(eq.outs, replace(eq.rhs, reset=reset))
+            cond = self.alias(region.cond)
+            if unify(term, On(found.terms[cond], cond, region.on)):
+                loose[var] = region
+        return found, loose
 
     def alias(self, var: Var) -> Var:
         """What a declared variable stands for; any other Var itself."""
@@ -194,6 +227,14 @@ class Graph(Builder):
         eqs = [Equation(eq.outs, substitute(eq.rhs, self.alias)) for eq in node.eqs]
         checks = tuple(replace(check, cond=self.alias(check.cond)) for check in node.checks)
         return replace(node, eqs=eqs, outputs=tuple(map(self.alias, node.outputs)), checks=checks)
+
+    def _without_idle(self, node: Node) -> Node:
+        """Without what tracing made and nothing uses; unused equations that the user named stay, to be reported."""
+        mentioned = tuple(v for eq in node.eqs if self._mentioned(eq) for v in eq.outs)
+        return replace(node, eqs=live(replace(node, outputs=(*node.outputs, *mentioned))).eqs)
+
+    def _mentioned(self, eq: Equation) -> bool:
+        return isinstance(eq.rhs, Apply | Merge | Fby | Post) and not self.named.isdisjoint(eq.outs)
 
 
 @dataclass(eq=False)
@@ -220,44 +261,30 @@ class Pending:
         self.defined = place
 
 
-@dataclass(eq=False)
-class Draft:
-    """A frame whose body is traced, and whose results are still being asked for."""
-
-    graph: Graph
-    extent: int
-    until: Var
-    reset: Var | None
-    exports: dict[tuple[Var, OutKind], Var] = field(default_factory=dict[tuple["Var", "OutKind"], "Var"])
-
-    def export(self, var: Var, kind: OutKind) -> Var:
-        """A Var of the body, as a result in the graph around."""
-        key = (var, kind)
-        if key not in self.exports:
-            shape = (self.extent, *var.type.shape) if kind == "stack" else var.type.shape
-            self.exports[key] = Var(var.name, var.type.format[shape], var.loc, var.scope)
-        return self.exports[key]
-
-    def equation(self) -> Equation:
-        """The Frame; which arguments are collected at each tick is decided by their clocks."""
-        from seiche.lang.frames import mapped_arguments
-
-        body = self.graph.finish(tuple(var for var, _ in self.exports))
-        args = tuple(self.graph.captured)
-        assert self.graph.around is not None
-        mapped = mapped_arguments(self, args, self.graph.around.graph)
-        kinds = tuple(kind for _, kind in self.exports)
-        rhs = Frame(body, args, mapped, kinds, self.extent, self.until, self.reset)
-        return Equation(tuple(self.exports.values()), rhs)
-
-
 @dataclass(frozen=True, eq=False)
 class Context:
-    """Where tracing stands: the region, the path of instances, and the reset that new states take."""
+    """Where tracing stands: the region, the path of instances, and the resets that new memories take (each on a clock of
+    its own). `around` is where the frame stands whose body is traced; `pace` is the clock of an instance whose arguments
+    are slower than the region: that of its memories which nothing else ties to a clock.
+    """
 
     region: Region
     path: tuple[str, ...] = ()
-    reset: Stream | None = None
+    resets: tuple[Var, ...] = ()
+    around: Context | None = None
+    pace: Region | None = None
+
+    @property
+    def clock(self) -> Region:
+        """The region whose ticks are those of the instance that is traced."""
+        return self.pace or self.region
+
+    def of(self, graph: Graph) -> Context:
+        """This context, or that around a frame, within a graph."""
+        context = self
+        while context.region.graph is not graph and context.around is not None:
+            context = context.around
+        return context
 
 
 _context: ContextVar[Context | None] = ContextVar("seiche_context", default=None)
@@ -290,13 +317,13 @@ def within(context: Context) -> Iterator[Context]:
 
 
 @contextmanager
-def instance(name: str, reset: Stream | None = None) -> Iterator[None]:
-    """One use of a node: a step down the path, with a reset of its own if given."""
+def instance(name: str, reset: Stream | None = None, arguments: tuple[Stream, ...] = ()) -> Iterator[None]:
+    """One use of a node: a step down the path, at the pace of its arguments, with a reset of its own if given."""
     context = current()
+    home = home_of(arguments, context.region)
+    inner = replace(context, path=(*context.path, name), pace=context.pace if home is context.region else home)
     if reset is not None:
-        around = ambient()
-        reset = reset if around is None else around | reset
-    inner = replace(context, path=(*context.path, name), reset=reset if reset is not None else context.reset)
+        inner = replace(inner, resets=(*context.resets, as_reset(reset)))
     with within(inner):
         yield
 
@@ -306,48 +333,8 @@ def clock(cond: Stream, on: bool = True) -> Iterator[Region]:
     """Traces on the sub-clock where `cond` is `on`."""
     context = current()
     region = context.region.clock(lift(cond, context.region), on)
-    with within(replace(context, region=region)):
+    with within(replace(context, region=region, pace=None)):
         yield region
-
-
-def ambient() -> Stream | None:
-    """The reset around, as the current region sees it."""
-    from seiche.lang.stream import Stream
-
-    context = current()
-    if context.reset is None:
-        return None
-    var, path = context.reset.var, list(context.region.ancestors())
-    for region in reversed(path[: path.index(context.reset.region)]):
-        var = region.enter_reset(var)
-    return Stream(var, context.region)
-
-
-def latch(graph: Graph, reset: Var, cond: Var, on: bool) -> Var:
-    """A reset kept until the next tick of the sub-clock where `cond` is `on`, seen there."""
-    graph.loc, graph.scope = reset.loc, reset.scope
-    waiting = Var("waiting", reset.type, reset.loc, reset.scope)
-    seen = graph.apply("logical_or", reset, waiting)
-    absent = graph.apply("logical_not", cond) if on else cond
-    keep = graph.apply("logical_and", seen, absent)
-    never = graph.lit(False, reset.type, "never")
-    graph.eqs.append(Equation((waiting,), Fby(never, keep)))
-    return graph.define(When(seen, cond, on), reset.type, reset.name)
-
-
-def without_idle(node: Node) -> Node:
-    """The node without what tracing made and nothing uses; unused equations that the user named stay, to be reported."""
-    while True:
-        used = {v for eq in node.eqs for v in operands(eq.rhs)} | set(node.outputs)
-        used |= {check.cond for check in node.checks}
-        eqs = [eq for eq in node.eqs if not used.isdisjoint(eq.outs) or _named(eq)]
-        if len(eqs) == len(node.eqs):
-            return node
-        node = replace(node, eqs=eqs)
-
-
-def _named(eq: Equation) -> bool:
-    return not isinstance(eq.rhs, Lit) and any(v.name == assigned(v.loc, "") for v in eq.outs)
 
 
 def lift(stream: Stream, target: Region) -> Var:
@@ -364,6 +351,11 @@ def lift(stream: Stream, target: Region) -> Var:
     for region in reversed(around[: around.index(home)]):
         var = region.enter(var)
     return var
+
+
+def as_reset(stream: Stream) -> Var:
+    """The Var of a reset in the graph here, on whatever clock it is: it is latched once all clocks are known."""
+    return lift(stream, current().region.graph.root)
 
 
 def _leave(stream: Stream, var: Var, home: Region) -> tuple[Var, Region]:
@@ -396,67 +388,3 @@ def home_of(streams: tuple[Stream, ...], target: Region) -> Region:
     return target
 
 
-def report(diagnostic: Diagnostic) -> None:
-    """Keeps an error until the end of the trace."""
-    current().region.graph.diagnostics.append(diagnostic)
-
-
-def typed(op: str, error: SignatureError, operands: tuple[Stream, ...]) -> Diagnostic:
-    """The diagnostic of an op that does not apply."""
-    why = [(str(error), None)] + [(f"`{s.var.name}` is {s.var.type}", s.var.loc) for s in operands]
-    return Diagnostic("SE201", f"`{op}` does not apply to these types", here(), tuple(why))
-
-
-def here() -> Loc:
-    """The innermost line outside of this package."""
-    frame: Any = sys._getframe(1)
-    while frame.f_back is not None and _internal(frame.f_code.co_filename):
-        frame = frame.f_back
-    return Loc(frame.f_code.co_filename, frame.f_lineno)
-
-
-@functools.cache
-def _internal(file: str) -> bool:
-    return (
-        (os.path.abspath(file).startswith(_PACKAGE + os.sep) and not file.startswith("<doctest"))
-        or file.startswith("<frozen")
-        or os.path.basename(file) in ("contextlib.py", "functools.py")
-    )
-
-
-@functools.cache
-def assignments(file: str) -> dict[int, str]:
-    """The name assigned at each line of a file: of `x = ...` and `x.next = ...`."""
-    names: dict[int, str] = {}
-    try:
-        tree = ast.parse("".join(linecache.getlines(file)))
-    except SyntaxError:
-        return names
-    for stmt in ast.walk(tree):
-        match stmt:
-            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-                pass
-            case ast.Assign(targets=[ast.Attribute(value=ast.Name(id=owner), attr=attr)]):
-                name = f"{owner}_{attr}"
-            case _:
-                continue
-        assert isinstance(stmt, ast.Assign | ast.AnnAssign)
-        for line in range(stmt.lineno, (stmt.end_lineno or stmt.lineno) + 1):
-            names.setdefault(line, name)
-    return names
-
-
-def assigned(place: Loc, default: str) -> str:
-    """The name that the user's line assigns, or the default."""
-    return assignments(place.file).get(place.line, default)
-
-
-def _name_by_assignment(eqs: list[Equation]) -> None:
-    """The last equation of a line bears the name that the line assigns."""
-    last: dict[tuple[Loc, tuple[str, ...]], Var] = {}
-    for eq in eqs:
-        if len(eq.outs) == 1 and isinstance(eq.rhs, Apply | Merge):
-            last[eq.out.loc, eq.out.scope] = eq.out
-    for (loc, _), var in last.items():
-        if isinstance(name := assigned(loc, ""), str) and name:
-            var.name = name

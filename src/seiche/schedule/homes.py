@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from seiche.ir.clocks import Clock
 from seiche.ir.core import Var, operands
+from seiche.schedule.carry import carried
 from seiche.schedule.order import Group, exclusive
 from seiche.schedule.tasks import (
     Choice,
@@ -88,6 +89,9 @@ class Homes:
                         self._join(var, self.work.root(branch))
                 case Fill(var, apply, kernel) if kernel.in_place is not None:
                     self._join(var, self.work.root(apply.args[kernel.in_place]))
+                case Rows(outs, scan):
+                    for k, i in carried(scan).items():
+                        self._join(outs[k], self.work.root(scan.args[i]))
                 case _:
                     pass
         for task in self.at:
@@ -171,7 +175,7 @@ class Homes:
             if all(exclusive(c, reader.clock) for c in clocks):
                 continue
             if reader is writer:
-                if not self._in_place(writer, u):
+                if not self._in_place(writer, u, v):
                     return True
             elif self.at[reader] > p:
                 if not self._skips(reader, u, vars, clocks):
@@ -190,15 +194,19 @@ class Homes:
         else:
             yield task.clock
 
-    def _in_place(self, task: Task, u: Var) -> bool:
+    def _in_place(self, task: Task, u: Var, v: Var) -> bool:
+        """Whether a task that reads u may leave v in its memory."""
         match task.unit:
             case Fill(_, apply, kernel):
                 k = kernel.in_place
                 if k is None or self.work.root(apply.args[k]) is not u:
                     return False
                 return sum(u in self._leaves(a) for a in apply.args) == 1
-            case Rows():
-                return False
+            case Rows(outs, scan):
+                i = carried(scan).get(outs.index(v))
+                if i is None or self.work.root(scan.args[i]) is not u or u is scan.length:
+                    return False
+                return sum(u in self._leaves(a) for a in scan.args) == 1
             case _:
                 return task.reads[u]
 

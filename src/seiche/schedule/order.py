@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from seiche.ir.clocks import Clock
 from seiche.ir.core import Var
 from seiche.numbers.formats import Shape
-from seiche.schedule.tasks import Choice, Compute, Copy, Fill, Keep, Open, State, Task, Work
+from seiche.schedule.carry import carried
+from seiche.schedule.tasks import Choice, Compute, Copy, Fill, Keep, Open, Rows, State, Task, Work
 
 FREES = 256
 """Bytes that a task must give back to be scheduled early."""
@@ -132,6 +133,9 @@ def soften(graph: Graph) -> None:
             _first(
                 graph, reach, graph.work.root(task.unit.apply.args[task.unit.kernel.in_place]), i
             )
+        elif isinstance(task.unit, Rows):
+            for start in carried(task.unit.scan).values():
+                _first(graph, reach, graph.work.root(task.unit.scan.args[start]), i)
 
 
 def writers(graph: Graph, var: Var) -> Iterator[int]:
@@ -148,6 +152,10 @@ def writers(graph: Graph, var: Var) -> Iterator[int]:
             yield from writers(graph, graph.work.root(branch))
     elif isinstance(unit, Fill) and unit.kernel.in_place is not None:
         yield from writers(graph, graph.work.root(unit.apply.args[unit.kernel.in_place]))
+    elif isinstance(unit, Rows):
+        start = carried(unit.scan).get(unit.outs.index(var))
+        if start is not None:
+            yield from writers(graph, graph.work.root(unit.scan.args[start]))
 
 
 def _first(graph: Graph, reach: Reach, var: Var, writer: int) -> bool:

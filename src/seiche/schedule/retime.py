@@ -79,7 +79,11 @@ def latencies(node: Node, clocks: Clocks) -> Latencies:
     readers: dict[Place | None, list[Edge]] = {}
     for edge in edges:
         readers.setdefault(lat.place(edge.var), []).append(edge)
-    bound = sum(max(0, e.weight) + lat.extra(e.var) for e in edges)
+    for eq in node.eqs:
+        # Even of a constant: whether the segment closes is known a tick later.
+        if isinstance(eq.rhs, Post) and lat.place(eq.out) is eq:
+            lat.at[eq] = 1
+    bound = sum(max(0, e.weight) + lat.extra(e.var) for e in edges) + 1
     todo: deque[Place | None] = deque(readers)
     while todo:
         for edge in readers.get(todo.popleft(), ()):

@@ -15,6 +15,7 @@ from seiche.ir.builder import Builder
 from seiche.ir.core import Params, Var
 from seiche.ir.loops import Access, Expr, Result, Writer, carrier, integer
 from seiche.ir.op import AnyArray, Cotangents, Kernel, Op, SignatureError, Use, register
+from seiche.ir.ops import batching
 from seiche.ir.ops.define import LANES, NUMBER, check_kind, expect, lane_fold, law, sample
 from seiche.ir.ops.indexing import Index, plus, times, values
 from seiche.numbers.formats import Format, Type, bf16, e4m3, f32, f64, fixed, i8, i16, i32, u8
@@ -269,6 +270,7 @@ matmul = register(
         value=matmul_value,
         code=Kernel(matmul_fill),
         vjp=matmul_vjp,
+        batch=batching.matmul,
         cost=lambda use: 2 * use.out.size * dims(use)[1],
         samples=(
             sample(f32[2, 3], f32[3, 4]),

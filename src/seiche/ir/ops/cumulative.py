@@ -21,6 +21,7 @@ from seiche.ir.op import (
     Vjp,
     register,
 )
+from seiche.ir.ops.batching import along
 from seiche.ir.ops.define import (
     NUMBER,
     Combine,
@@ -90,7 +91,19 @@ def _cumulative(name: str, doc: str, combine: Callable[[Format], Combine], vjp: 
 
     laws = (law("begins with the first; reverse mirrors", begins),)
     return register(
-        Op(name, doc, "cumulative", signature, value, Kernel(fill), vjp, cost, _samples(), laws)
+        Op(
+            name,
+            doc,
+            "cumulative",
+            signature,
+            value,
+            Kernel(fill),
+            vjp,
+            along(name),
+            cost,
+            _samples(),
+            laws,
+        )
     )
 
 

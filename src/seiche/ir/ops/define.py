@@ -43,6 +43,7 @@ from seiche.ir.op import (
     register,
     use,
 )
+from seiche.ir.ops.batching import alike
 from seiche.numbers import formats as fmt
 from seiche.numbers.formats import Format, Shape, Type
 from seiche.numbers.kit import NUMPY, Kit, Value
@@ -202,7 +203,19 @@ def scalar_op(
 
     code = Element(at, cheap)
     return register(
-        Op(name, doc, family, signature, value, code, vjp, cost, tuple(samples), tuple(laws))
+        Op(
+            name,
+            doc,
+            family,
+            signature,
+            value,
+            code,
+            vjp,
+            alike(name),
+            cost,
+            tuple(samples),
+            tuple(laws),
+        )
     )
 
 

@@ -20,6 +20,7 @@ from seiche.ir.op import (
     Use,
     register,
 )
+from seiche.ir.ops import batching, batching_indices
 from seiche.ir.ops.define import INTEGER, NUMBER, check_axis, check_kind, expect, law, sample
 from seiche.ir.ops.indexing import blank, clamp, clamped, need_sizes, values
 from seiche.ir.ops.moves import free
@@ -109,6 +110,7 @@ index = register(
         value=index_value,
         code=Element(index_at, cheap=True),
         vjp=index_vjp,
+        batch=batching_indices.index,
         cost=free,
         samples=(
             sample(f32[4], i32[()], axis=0, values=values(f32[4], (i32[()], 2))),
@@ -175,6 +177,7 @@ dynamic_slice = register(
         value=dynamic_slice_value,
         code=Element(dynamic_slice_at, cheap=True),
         vjp=dynamic_slice_vjp,
+        batch=batching_indices.dynamic_slice,
         cost=free,
         samples=(
             sample(f32[6], i32[()], axis=0, size=2, values=values(f32[6], (i32[()], 3))),
@@ -234,6 +237,7 @@ take = register(
         value=take_value,
         code=Element(take_at, cheap=True),
         vjp=take_vjp,
+        batch=batching_indices.take,
         cost=free,
         samples=(
             sample(f32[5], i32[3], axis=0, values=values(f32[5], (i32[3], (4, 0, 4)))),
@@ -306,6 +310,7 @@ take_along = register(
         value=take_along_value,
         code=Element(take_along_at, cheap=True),
         vjp=take_along_vjp,
+        batch=batching_indices.take_along,
         cost=free,
         samples=(
             sample(f32[4], i32[4], axis=0, values=values(f32[4], (i32[4], (3, 3, 0, 1)))),
@@ -363,6 +368,7 @@ one_hot = register(
         value=one_hot_value,
         code=Element(one_hot_at, cheap=True),
         vjp=NoGradient("an index is discrete"),
+        batch=batching.alike("one_hot"),
         cost=lambda use: use.out.size,
         samples=(
             sample(i32[()], depth=4, format=f32, values=values((i32[()], 2))),
@@ -411,6 +417,7 @@ iota = register(
         value=iota_value,
         code=Element(iota_at, cheap=True),
         vjp=NoGradient("no arguments"),
+        batch=batching.constant,
         cost=free,
         samples=(
             sample(shape=(4,), axis=0, format=i32),

@@ -15,6 +15,7 @@ from seiche.ir.builder import Builder
 from seiche.ir.core import Params, Var
 from seiche.ir.loops import Access, Const, Expr, Result, Writer, carrier, integer
 from seiche.ir.op import AnyArray, Cotangents, Element, Kernel, Op, SignatureError, Use, register
+from seiche.ir.ops import batching
 from seiche.ir.ops.define import check_axis, expect, law, sample
 from seiche.ir.ops.indexing import (
     Index,
@@ -101,6 +102,7 @@ reshape = register(
         value=lambda arrays, use: np.reshape(arrays[0], use.out.shape),
         code=pull(reshape_source),
         vjp=reshape_vjp,
+        batch=batching.reshape,
         cost=free,
         samples=(
             sample(f32[6], shape=(2, 3)),
@@ -158,6 +160,7 @@ transpose = register(
         value=lambda arrays, use: np.transpose(arrays[0], use.params["perm"]),
         code=pull(transpose_source),
         vjp=transpose_vjp,
+        batch=batching.transpose,
         cost=free,
         samples=(
             sample(f32[2, 3], perm=(1, 0)),
@@ -215,6 +218,7 @@ broadcast = register(
         value=lambda arrays, use: np.broadcast_to(arrays[0], use.out.shape).copy(),
         code=pull(broadcast_source),
         vjp=broadcast_vjp,
+        batch=batching.broadcast,
         cost=free,
         samples=(
             sample(f32[()], shape=(2, 3)),
@@ -294,6 +298,7 @@ slice_ = register(
         value=slice_value,
         code=pull(slice_source),
         vjp=slice_vjp,
+        batch=batching.slice_,
         cost=free,
         samples=(
             sample(f32[5], start=(1,), stop=(4,), step=(1,)),
@@ -363,6 +368,7 @@ concat = register(
         value=lambda arrays, use: np.concatenate(arrays, axis=use.params["axis"]),
         code=Kernel(concat_fill),
         vjp=concat_vjp,
+        batch=batching.along("concat"),
         cost=lambda use: use.out.size,
         samples=(
             sample(f32[2], f32[3], axis=0),
@@ -465,6 +471,7 @@ pad = register(
         value=pad_value,
         code=Element(pad_at, cheap=True),
         vjp=pad_vjp,
+        batch=batching.pad,
         cost=free,
         samples=(
             sample(f32[3], low=(1,), high=(2,), value=0.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -21,6 +22,7 @@ from seiche.ir.op import (
     Use,
     register,
 )
+from seiche.ir.ops.batching import alike
 from seiche.ir.ops.define import (
     REAL,
     Body,
@@ -42,7 +44,7 @@ from seiche.numbers.formats import Format, Type
 from seiche.numbers.kit import NUMPY, Kit, Value
 
 DISCRETE = NoGradient("random bits have no derivative")
-KEY = fmt.u32[2]
+KEY, KEYS = fmt.u32[2], fmt.u32[3, 2]
 
 # The second word of the counter says what is drawn (the table in `numbers.random`).
 ELEMENTS, CHILDREN, FOLDS = 0, 1, 2
@@ -58,17 +60,23 @@ def second_word(k: Kit, key0: Value, key1: Value, counter: Value, kind: Value) -
     return random.threefry2x32(k, key0, key1, counter, kind)[1]
 
 
-def write_word(w: Writer, word: int, key: Access, counter: Expr, kind: int) -> Expr:
-    """A call of the generator."""
+Lead = tuple[Expr, ...]
+
+
+def write_word(w: Writer, word: int, key: Access, lead: Lead, counter: Expr, kind: int) -> Expr:
+    """A call of the generator with the key at `lead`."""
     name, body = (("threefry_first", first_word), ("threefry_second", second_word))[word]
-    return w.invoke(name, body, key(0), key(1), counter, w.const(kind, fmt.u32), format=fmt.u32)
+    key0, key1 = (key(*lead, i) for i in (0, 1))
+    return w.invoke(name, body, key0, key1, counter, w.const(kind, fmt.u32), format=fmt.u32)
 
 
-def words(key: AnyArray, counters: AnyArray, kind: int) -> tuple[AnyArray, AnyArray]:
-    """Both words at each counter."""
-    full = [np.full(counters.shape, v, np.uint32) for v in (key[0], key[1], kind)]
+def words(keys: AnyArray, counters: AnyArray, kind: int) -> tuple[AnyArray, AnyArray]:
+    """Both words of each key `[..., 2]` at each of its counters `[..., m]`."""
+    shape = np.broadcast_shapes((*keys.shape[:-1], 1), counters.shape)
+    given = (keys[..., 0, None], keys[..., 1, None], counters.astype(np.uint32), np.uint32(kind))
+    key0, key1, counter, last = (np.broadcast_to(v, shape).copy() for v in given)
     with np.errstate(all="ignore"):
-        return random.threefry2x32(NUMPY, full[0], full[1], counters.astype(np.uint32), full[2])
+        return random.threefry2x32(NUMPY, key0, key1, counter, last)
 
 
 BLOCK = operations(first_word, (fmt.u32,) * 4)
@@ -76,8 +84,8 @@ BLOCK = operations(first_word, (fmt.u32,) * 4)
 
 
 def check_key(name: str, key: Type) -> None:
-    """Raises SignatureError unless the type is that of a key."""
-    if key != KEY:
+    """Raises SignatureError unless the type is that of a key, or of several: `[*lead, 2]`."""
+    if key.format is not fmt.u32 or key.shape[-1:] != (2,):
         raise SignatureError(f"`{name}`: a key is u32[2], not {key}")
 
 
@@ -88,16 +96,18 @@ def _bits_signature(types: tuple[Type, ...], params: Params) -> Type:
     expect("random_bits", types, 1, params, "shape")
     check_key("random_bits", types[0])
     need_sizes(params["shape"])
-    return Type(fmt.u32, tuple(params["shape"]))
+    return Type(fmt.u32, (*types[0].shape[:-1], *params["shape"]))
 
 
 def _bits_value(arrays: tuple[AnyArray, ...], use: Use) -> AnyArray:
-    return words(arrays[0], np.arange(use.out.size), ELEMENTS)[0].reshape(use.out.shape)
+    each = np.arange(math.prod(use.params["shape"]))
+    return words(arrays[0], each, ELEMENTS)[0].reshape(use.out.shape)
 
 
 def _bits_at(w: Writer, index: tuple[Expr, ...], args: tuple[Access, ...], use: Use) -> Expr:
-    place = integer(flatten(index, use.out.shape))
-    return write_word(w, 0, args[0], w.convert(place, fmt.u32), ELEMENTS)
+    first = len(use.types[0].shape) - 1
+    place = integer(flatten(index[first:], use.out.shape[first:]))
+    return write_word(w, 0, args[0], index[:first], w.convert(place, fmt.u32), ELEMENTS)
 
 
 def _known_words(value: Values, rng: Rng) -> None:
@@ -112,9 +122,11 @@ def _prefix(value: Values, rng: Rng) -> None:
 
 register(
     Op(
-        "random_bits", "`random_bits(key, shape=)`: u32 random bits; element i in row-major order is the first word at counter (i, 0).",
-        "random", _bits_signature, _bits_value, Element(_bits_at), DISCRETE, lambda use: use.out.size * BLOCK,
-        (sample(KEY, shape=()), sample(KEY, shape=(7,)), sample(KEY, shape=(2, 3, 2))),
+        "random_bits", "`random_bits(key, shape=)`: u32 random bits; element i in row-major order is the first word at counter (i, 0). "
+        "Keys `[*lead, 2]` give `[*lead, *shape]`, each its own.",
+        "random", _bits_signature, _bits_value, Element(_bits_at), DISCRETE, alike("random_bits"),
+        lambda use: use.out.size * BLOCK,
+        (sample(KEY, shape=()), sample(KEY, shape=(7,)), sample(KEY, shape=(2, 3, 2)), sample(KEYS, shape=(5,))),
         (law("published words", _known_words), law("an element depends on its place alone", _prefix)),
     )
 )  # fmt: skip
@@ -126,19 +138,22 @@ register(
 def _fold_signature(types: tuple[Type, ...], params: Params) -> Type:
     expect("fold_in", types, 2, params)
     check_key("fold_in", types[0])
-    if types[1] != fmt.u32[()]:
-        raise SignatureError(f"`fold_in`: the data is one u32, not {types[1]}")
-    return KEY
+    if types[1] != Type(fmt.u32, types[0].shape[:-1]):
+        raise SignatureError(
+            f"`fold_in`: the data is one u32 per key, not {types[1]} for {types[0]}"
+        )
+    return types[0]
 
 
 def _fold_value(arrays: tuple[AnyArray, ...], use: Use) -> AnyArray:
-    return np.stack(words(arrays[0], arrays[1], FOLDS))
+    return np.concatenate(words(arrays[0], arrays[1][..., None], FOLDS), axis=-1)
 
 
 def _fold_fill(w: Writer, out: Result, args: tuple[Access, ...], use: Use) -> None:
-    data = w.let(args[1]())
-    for word in (0, 1):
-        out.put((word,), write_word(w, word, args[0], data, FOLDS))
+    with w.loops(use.types[1].shape) as lead:
+        data = w.let(args[1](*lead))
+        for word in (0, 1):
+            out.put((*lead, word), write_word(w, word, args[0], lead, data, FOLDS))
 
 
 def _distinct(value: Values, rng: Rng) -> None:
@@ -149,8 +164,9 @@ def _distinct(value: Values, rng: Rng) -> None:
 register(
     Op(
         "fold_in", "`fold_in(key, data)`: the key that a u32 derives from a key: both words at counter (data, 2).",
-        "random", _fold_signature, _fold_value, Kernel(_fold_fill), DISCRETE, lambda use: 2 * BLOCK,
-        (sample(KEY, fmt.u32[()]),), (law("other data, another key", _distinct),),
+        "random", _fold_signature, _fold_value, Kernel(_fold_fill), DISCRETE, alike("fold_in"),
+        lambda use: use.out.size * BLOCK,
+        (sample(KEY, fmt.u32[()]), sample(KEYS, fmt.u32[3])), (law("other data, another key", _distinct),),
     )
 )  # fmt: skip
 
@@ -159,18 +175,18 @@ def _split_signature(types: tuple[Type, ...], params: Params) -> Type:
     expect("split_key", types, 1, params, "n")
     check_key("split_key", types[0])
     need_sizes((params["n"],))
-    return Type(fmt.u32, (params["n"], 2))
+    return Type(fmt.u32, (*types[0].shape[:-1], params["n"], 2))
 
 
 def _split_value(arrays: tuple[AnyArray, ...], use: Use) -> AnyArray:
-    return np.stack(words(arrays[0], np.arange(use.params["n"]), CHILDREN), axis=1)
+    return np.stack(words(arrays[0], np.arange(use.params["n"]), CHILDREN), axis=-1)
 
 
 def _split_fill(w: Writer, out: Result, args: tuple[Access, ...], use: Use) -> None:
-    with w.loop(use.params["n"], parallel=True) as i:
+    with w.loops(use.types[0].shape[:-1]) as lead, w.loop(use.params["n"], parallel=True) as i:
         counter = w.let(w.convert(i, fmt.u32))
         for word in (0, 1):
-            out.put((i, word), write_word(w, word, args[0], counter, CHILDREN))
+            out.put((*lead, i, word), write_word(w, word, args[0], lead, counter, CHILDREN))
 
 
 def _all_new(value: Values, rng: Rng) -> None:
@@ -181,8 +197,9 @@ def _all_new(value: Values, rng: Rng) -> None:
 register(
     Op(
         "split_key", "`split_key(key, n=)`: n independent keys `[n, 2]`; key i is both words at counter (i, 1).",
-        "random", _split_signature, _split_value, Kernel(_split_fill), DISCRETE, lambda use: use.out.size * BLOCK,
-        (sample(KEY, n=1), sample(KEY, n=5)), (law("all keys are new", _all_new),),
+        "random", _split_signature, _split_value, Kernel(_split_fill), DISCRETE, alike("split_key"),
+        lambda use: use.out.size * BLOCK,
+        (sample(KEY, n=1), sample(KEY, n=5), sample(KEYS, n=2)), (law("all keys are new", _all_new),),
     )
 )  # fmt: skip
 

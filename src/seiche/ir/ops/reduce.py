@@ -22,6 +22,7 @@ from seiche.ir.op import (
     Vjp,
     register,
 )
+from seiche.ir.ops.batching import along
 from seiche.ir.ops.define import (
     BOOLEAN,
     NUMBER,
@@ -113,7 +114,19 @@ def reduction(
         return max(0, use.types[0].size - use.out.size)
 
     return register(
-        Op(name, doc, "reduce", signature, value, Kernel(fill), vjp, cost, samples, laws)
+        Op(
+            name,
+            doc,
+            "reduce",
+            signature,
+            value,
+            Kernel(fill),
+            vjp,
+            along(name, "axes"),
+            cost,
+            samples,
+            laws,
+        )
     )
 
 
@@ -313,7 +326,19 @@ def _argument(
     vjp = NoGradient("an index is piecewise constant")
     laws = (law("the first wins; NaN wins", first),)
     return register(
-        Op(name, doc, "reduce", signature, value, Kernel(fill), vjp, cost, samples, laws)
+        Op(
+            name,
+            doc,
+            "reduce",
+            signature,
+            value,
+            Kernel(fill),
+            vjp,
+            along(name),
+            cost,
+            samples,
+            laws,
+        )
     )
 
 

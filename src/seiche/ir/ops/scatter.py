@@ -13,8 +13,9 @@ from seiche.ir.builder import Builder
 from seiche.ir.core import Params, Var
 from seiche.ir.loops import Access, Result, Writer
 from seiche.ir.op import AnyArray, Cotangents, Kernel, Op, SignatureError, Use, register
+from seiche.ir.ops import batching_indices
 from seiche.ir.ops.define import INTEGER, NUMBER, check_axis, check_kind, expect, law, sample
-from seiche.ir.ops.gather import DISCRETE, check_scalar_index, taken_shape, without
+from seiche.ir.ops.gather import DISCRETE, taken_shape, without
 from seiche.ir.ops.indexing import between, blank, inside, values
 from seiche.numbers.formats import Type, bf16, bool_, f32, f64, i8, i32, i64, u8, u64
 
@@ -24,44 +25,70 @@ Value = Callable[..., AnyArray]
 
 
 def update_signature(types: tuple[Type, ...], params: Params) -> Type:
-    expect("update", types, 3, params, "axis")
+    expect("update", types, 3, {"batch": 0, **params}, "axis", "batch")
     x, row, i = types
-    axis = check_axis("update", x, params["axis"])
-    check_scalar_index("update", i)
+    axis, lead = check_axis("update", x, params["axis"]), own_axes(params)
+    if not 0 <= lead <= axis:
+        raise SignatureError(
+            f"`update`: {lead} axes with an index of their own, before axis {axis}"
+        )
+    check_kind("update", i, INTEGER)
+    if i.shape != x.shape[:lead]:
+        raise SignatureError(f"`update`: the index is one per {x.shape[:lead]}, not {i}")
     if row != Type(x.format, without(x.shape, axis)):
         raise SignatureError(f"{row} is no row of {x} along axis {axis}")
     return x
 
 
+def own_axes(params: Params) -> int:
+    """How many leading axes have an index of their own."""
+    return int(params.get("batch", 0))
+
+
 def update_value(arrays: tuple[AnyArray, ...], use: Use) -> AnyArray:
     x, row, i = arrays
-    axis, out = use.params["axis"], x.copy()
-    if 0 <= int(i) < x.shape[axis]:
-        np.moveaxis(out, axis, 0)[int(i)] = row
+    axis, out = use.params["axis"] - own_axes(use.params), x.copy()
+    for lead in np.ndindex(i.shape):
+        if 0 <= int(i[lead]) < use.types[0].shape[use.params["axis"]]:
+            np.moveaxis(out[lead], axis, 0)[int(i[lead])] = row[lead]
     return out
 
 
 def update_fill(w: Writer, out: Result, args: tuple[Access, ...], use: Use) -> None:
-    axis, (x, row, _) = use.params["axis"], use.types
-    at = w.let(args[2]())
-    with w.when(between(at, x.shape[axis])):
-        k = w.let(w.convert(at, i32))
-        with w.loops(row.shape) as rest:
-            out.put((*rest[:axis], k, *rest[axis:]), args[1](*rest))
+    axis, (x, row, i) = use.params["axis"], use.types
+    with w.loops(i.shape) as lead:
+        at = w.let(args[2](*lead))
+        with w.when(between(at, x.shape[axis])):
+            k = w.let(w.convert(at, i32))
+            with w.loops(row.shape[len(lead) :]) as inner:
+                rest = (*lead, *inner)
+                out.put((*rest[:axis], k, *rest[axis:]), args[1](*rest))
 
 
 def update_vjp(b: Builder, use: Use, args: tuple[Var, ...], out: Var, ct: Var) -> Cotangents:
     axis, (x, row, _) = use.params["axis"], use.types
     i, n = args[2], x.shape[axis]
-    taken = b.index(ct, i, axis=axis)
     written = inside(b, i, n)
-    if row.shape:
-        written = b.broadcast(written, shape=row.shape)
+    if row.shape != i.type.shape:
+        inner = (1,) * (len(row.shape) - len(i.type.shape))
+        aligned = b.reshape(written, shape=(*i.type.shape, *inner)) if inner else written
+        written = b.broadcast(aligned, shape=row.shape)
     return (
-        b.update(ct, blank(b, row), i, axis=axis),
-        b.select(written, taken, blank(b, row)),
+        b.update(ct, blank(b, row), i, **use.params),
+        b.select(written, _row_at(b, ct, i, row, axis), blank(b, row)),
         DISCRETE,
     )
+
+
+def _row_at(b: Builder, x: Var, i: Var, row: Type, axis: int) -> Var:
+    """Row i of x, of each of its leading axes that has an index of its own."""
+    lead = len(i.type.shape)
+    if not lead:
+        return b.index(x, i, axis=axis)
+    shape = tuple(1 if k == axis else n for k, n in enumerate(x.type.shape))
+    aligned = (*i.type.shape, *(1 for _ in shape[lead:]))
+    at = b.broadcast(b.reshape(i, shape=aligned), shape=shape)
+    return b.reshape(b.take_along(x, at, axis=axis), shape=row.shape)
 
 
 def update_then_index(value: Value, rng: np.random.Generator) -> None:
@@ -74,12 +101,14 @@ def update_then_index(value: Value, rng: np.random.Generator) -> None:
 update = register(
     Op(
         name="update",
-        doc="`update(x, row, i, axis=)`: x with row i replaced; i out of range changes nothing. A move per element of the row.",
+        doc="`update(x, row, i, axis=, batch=0)`: x with row i replaced; i out of range changes nothing. A move per element of "
+        "the row. The first `batch` axes of x and row have an index of their own: i has their shape.",
         family="moves",
         signature=update_signature,
         value=update_value,
         code=Kernel(update_fill, in_place=0),
         vjp=update_vjp,
+        batch=batching_indices.update,
         cost=lambda use: use.types[1].size,
         samples=(
             sample(f32[4], f32[()], i32[()], axis=0, values=values(f32[4], f32[()], (i32[()], 3))),
@@ -104,10 +133,18 @@ update = register(
                 axis=0,
                 values=values(bool_[2], bool_[()], (u64[()], 2**63)),
             ),
+            sample(
+                f32[3, 2, 4], f32[3, 2], i32[3], axis=2, batch=1,
+                values=values(f32[3, 2, 4], f32[3, 2], (i32[3], (3, -1, 0))),
+            ),
+            sample(
+                f64[2, 2, 3], f64[2, 2], u8[2, 2], axis=2, batch=2,
+                values=values(f64[2, 2, 3], f64[2, 2], (u8[2, 2], (0, 2, 3, 1))),
+            ),
         ),
         laws=(law("the row can be read back", update_then_index),),
     )
-)
+)  # fmt: skip
 
 # -------------------------------------------------------------------------------------- scatter_add
 
@@ -174,6 +211,7 @@ scatter_add = register(
         value=scatter_add_value,
         code=Kernel(scatter_add_fill, in_place=0),
         vjp=scatter_add_vjp,
+        batch=batching_indices.scatter_add,
         cost=lambda use: use.types[2].size,
         samples=(
             sample(f32[3], i32[5], f32[5], axis=0, values=values(f32[3], (i32[5], (0, 2, 2, -1, 3)), f32[5])),

@@ -15,6 +15,7 @@ from seiche.ir.builder import Builder
 from seiche.ir.core import Params, Var
 from seiche.ir.loops import Access, Array, Const, Expr, Name, Result, Writer, carrier, integer
 from seiche.ir.op import AnyArray, Cotangents, Kernel, Op, SignatureError, Use, register
+from seiche.ir.ops import batching
 from seiche.ir.ops.define import Kinds, caller, check_kind, expect, law, sample
 from seiche.ir.ops.indexing import blank
 from seiche.numbers.formats import Type, bf16, f32, f64, i32
@@ -159,6 +160,7 @@ cholesky = register(
         value=cholesky_value,
         code=Kernel(cholesky_fill, in_place=0),
         vjp=cholesky_vjp,
+        batch=batching.alike("cholesky"),
         cost=lambda use: use.out.size * (use.out.shape[-1] + 3) // 3,
         samples=(
             sample(f32[1, 1], values=positive_definite(1, 1)),
@@ -285,6 +287,7 @@ triangular_solve = register(
         value=triangular_value,
         code=Kernel(triangular_fill, in_place=1),
         vjp=triangular_vjp,
+        batch=batching.system("triangular_solve"),
         cost=lambda use: use.out.size * use.out.shape[-2],
         samples=(
             sample(f32[1, 1], f32[1, 2], values=system(1, 2)),
@@ -417,6 +420,7 @@ solve = register(
         value=solve_value,
         code=Kernel(solve_fill, in_place=1),
         vjp=solve_vjp,
+        batch=batching.system("solve"),
         cost=solve_cost,
         samples=(
             sample(f32[1, 1], f32[1, 1], values=system(1, 1)),

@@ -15,6 +15,7 @@ from seiche.ir.builder import Builder
 from seiche.ir.core import Params, Var
 from seiche.ir.loops import Access, Array, Expr, Result, Writer, integer
 from seiche.ir.op import AnyArray, Cotangents, Kernel, NoGradient, Op, Use, register
+from seiche.ir.ops import batching
 from seiche.ir.ops.define import check_axis, draw_extremes, expect, law, same_bits, sample
 from seiche.ir.ops.indexing import values
 from seiche.numbers.formats import Type, bf16, bool_, f32, f64, fixed, i8, i32, u8, u64
@@ -248,6 +249,7 @@ sort = register(
         value=sort_value,
         code=Kernel(sorting_fill(by_index=False)),
         vjp=sort_vjp,
+        batch=batching.along("sort"),
         cost=sorting_cost,
         samples=SHAPES,
         laws=(law("sorting twice is sorting once; descending is its mirror", sort_again),),
@@ -263,6 +265,7 @@ argsort = register(
         value=argsort_value,
         code=Kernel(sorting_fill(by_index=True)),
         vjp=NoGradient("an index is discrete"),
+        batch=batching.along("argsort"),
         cost=sorting_cost,
         samples=SHAPES,
         laws=(law("equal elements keep their order", argsort_is_stable),),

@@ -17,6 +17,7 @@ from seiche.ir.builder import Builder
 from seiche.ir.core import Params, Var
 from seiche.ir.loops import Access, Const, Expr, Result, Writer, carrier
 from seiche.ir.op import AnyArray, Cotangents, Element, Kernel, Op, SignatureError, Use, register
+from seiche.ir.ops import batching
 from seiche.ir.ops.define import NUMBER, caller, check_kind, expect, law, sample
 from seiche.ir.ops.indexing import Index, plus, times
 from seiche.ir.ops.moves import chosen, free, within
@@ -188,6 +189,7 @@ patches = register(
         value=patches_value,
         code=Element(patches_at, cheap=True),
         vjp=patches_vjp,
+        batch=batching.alike("patches"),
         cost=free,
         samples=(
             sample(f32[6, 2], window=(3,), strides=(1,), dilation=(1,), low=(0,), high=(0,)),
@@ -275,6 +277,7 @@ unpatch = register(
         value=unpatch_value,
         code=Kernel(unpatch_fill),
         vjp=unpatch_vjp,
+        batch=batching.alike("unpatch"),
         cost=lambda use: use.types[0].size,
         samples=(
             sample(f32[4, 3, 2], spatial=(6,), strides=(1,), dilation=(1,), low=(0,), high=(0,)),
