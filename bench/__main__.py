@@ -13,7 +13,7 @@ from rich.table import Table
 from bench.measure import ONE_THREAD
 from bench.report import FOLDER, ROOT, Bench, Result, machine, mark
 
-NAMES = ("step", "gradients", "front", "memory", "laws", "bptt")
+NAMES = ("step", "gradients", "front", "memory", "fold", "laws", "bptt", "bptt_memory")
 
 
 def main(arguments: list[str] | None = None) -> int:

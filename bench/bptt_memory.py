@@ -1,0 +1,226 @@
+"""Back-propagation through time under budgets: a GRU(10→64) over T rows, bytes and time per training step, beside JAX.
+
+The tape is what the forward rows leave for the backward ones. A budget of a share of it is the bytes of the whole program, its tape
+counted at that share; the bits are those of the program without a budget, which is checked. JAX runs `scan` and `grad` as they are, with
+`jax.checkpoint` around a row, and around chunks of about √T rows.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from bench import cells
+from bench.measure import Entry, Job, Times, contest, ratio
+from bench.report import FOLDER, Bench, Result, number
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+IN, HIDDEN, OUT, RATE = 10, 64, 3, 0.01
+TICKS = (128, 512, 2048)
+SHARES = (1.0, 0.5, 0.25, 0.1, 0.05, 0.025)
+"""Of the tape: 1 is the program without a budget."""
+ROUNDS, CHECKED = 15, 2
+BAR_SHARE, BAR_TIMES = 0.1, 1.6
+FORMS = {"JAX": 0, "JAX, checkpoint per row": 1, "JAX, checkpoint per chunk": 2}
+
+
+def start() -> dict[str, Any]:
+    """The parameters before training, f32."""
+    rng = np.random.default_rng(1)
+    readout = 0.1 * rng.normal(size=(HIDDEN, OUT))
+    return {"cell": cells.Cell("gru", IN, HIDDEN).parameters(), "out": readout.astype(np.float32)}
+
+
+def data(ticks: int) -> tuple[Array, Array]:
+    """A stretch of inputs and targets, f32."""
+    rng = np.random.default_rng(2)
+    shapes = (ticks, IN), (ticks, OUT)
+    return tuple(rng.normal(size=shape).astype(np.float32) for shape in shapes)  # type: ignore[return-value]
+
+
+def node(ticks: int) -> Any:
+    """The training step: parameters are its state; results are the loss and the readout's parameters."""
+    import seiche as sc
+    from seiche.ir.tree import map_tree
+
+    layer = cells.Cell("gru", IN, HIDDEN).layer()
+
+    def loss(w: Any, xs: Any, ys: Any) -> Any:
+        def row(x: Any, y: Any) -> Any:
+            return sc.square(layer(w["cell"], x) @ w["out"] - y).sum()
+
+        return sc.over_time(row)(xs, ys).mean()
+
+    def train(xs: Any, ys: Any) -> Any:
+        w = sc.state(start())
+        value, dw = sc.value_and_grad(loss)(w, xs, ys)
+        w.next = map_tree(lambda a, b: a - RATE * b, w, dw)
+        return value, w.next["out"]
+
+    train.__annotations__ = {"xs": sc.f32[ticks, IN], "ys": sc.f32[ticks, OUT]}
+    return sc.node(train)
+
+
+@cache
+def tape(ticks: int) -> tuple[int, int]:
+    """(bytes of the program without a budget, bytes of its tape)."""
+    from seiche.schedule.budget import every_pair
+    from seiche.schedule.distribute import distribute
+    from seiche.schedule.lower import lower
+    from seiche.schedule.machine import schedule
+
+    lowered = lower(node(ticks).trace().node)
+    kept = sum(pair.tape_bytes for pair in every_pair(distribute(lowered.node)))
+    return schedule(lowered).plan.struct_bytes, kept
+
+
+@cache
+def reference(ticks: int) -> Array:
+    """The readout's parameters after some steps of the interpreter."""
+    import seiche as sc
+
+    program = sc.compile(node(ticks))
+    return [program.step(*data(ticks))[1] for _ in range(CHECKED)][-1]
+
+
+def error(ticks: int, out: Any) -> float:
+    wanted = reference(ticks)
+    return float(np.abs(np.asarray(out, np.float64) - wanted).max() / np.abs(wanted).max())
+
+
+def ours(ticks: int, share: float) -> Job:
+    """Compiled as C, called without a copy."""
+    import seiche as sc
+
+    whole, kept = tape(ticks)
+    memory = None if share == 1 else int(whole - kept + share * kept)
+    program = sc.compile(node(ticks), target="c", memory=memory)
+    instance, plan = program.executor.instance, program.executor.scheduled.plan
+    for view, x in zip(instance.inputs, data(ticks), strict=True):
+        view[...] = x
+    tick = instance.bound()
+    for _ in range(CHECKED):
+        tick()
+    found = error(ticks, instance.outputs[1])
+    assert found == 0 or share == 1, "a budget changes no bit"
+
+    def run(n: int) -> None:
+        for _ in range(n):
+            tick()
+
+    facts = {
+        "bytes": plan.struct_bytes, "temporary": plan.scratch_bytes, "operations": plan.operations,
+        "levels": [c.levels for c in program.lowered.checkpoints],
+    }  # fmt: skip
+    return Job(run, found, facts, keep=program)
+
+
+def theirs(ticks: int, form: int) -> Job:
+    """`jax.jit` of the same step, the parameters donated, dispatched synchronously."""
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    xs, ys = map(jnp.asarray, data(ticks))
+    chunk = 2 ** round(math.log2(ticks) / 2)
+
+    def loss(w: Any, xs: Any, ys: Any) -> Any:
+        def row(h: Any, at: Any) -> Any:
+            x, y = at
+            h = cells.gru(jnp, w["cell"], h, x, jax.nn.sigmoid)
+            return h, jnp.square(h @ w["out"] - y).sum()
+
+        def rows(h: Any, at: Any) -> Any:
+            return jax.lax.scan(row, h, at)
+
+        body = {0: row, 1: jax.checkpoint(row), 2: jax.checkpoint(rows)}[form]
+        if form == 2:
+            xs, ys = xs.reshape(-1, chunk, IN), ys.reshape(-1, chunk, OUT)
+        return jax.lax.scan(body, jnp.zeros(HIDDEN), (xs, ys))[1].mean()
+
+    def train(w: Any, xs: Any, ys: Any) -> Any:
+        value, dw = jax.value_and_grad(loss)(w, xs, ys)
+        return jax.tree.map(lambda a, b: a - RATE * b, w, dw), value
+
+    held = [jax.tree.map(jnp.asarray, start())]
+    compiled = jax.jit(train, donate_argnums=0).lower(held[0], xs, ys).compile()
+    memory = compiled.memory_analysis()
+
+    def run(n: int) -> None:
+        for _ in range(n):
+            held[0], value = compiled(held[0], xs, ys)
+            value.block_until_ready()
+
+    run(CHECKED)
+    facts = {"temporary": getattr(memory, "temp_size_in_bytes", None)}
+    return Job(run, error(ticks, held[0]["out"]), facts)
+
+
+def run(bench: Bench) -> Result:
+    result = Result("bptt_memory")
+    curves: dict[int, dict[str, Times]] = {}
+    for ticks in TICKS[:1] if bench.tiny else TICKS:
+        entries = [Entry(f"{100 * s:g} % of the tape", ours, (ticks, s)) for s in ((1.0, BAR_SHARE) if bench.tiny else SHARES)]
+        entries += [Entry(name, theirs, (ticks, form), peer=True) for name, form in FORMS.items()]
+        with bench.status(f"{ticks} rows") as say:
+            times = curves[ticks] = contest(entries, bench.pick(ROUNDS, 1), batches=3, aim_s=8e-3, say=say)
+        _table(bench, ticks, times)
+        _claims(result, ticks, times)
+    result.data["times"] = {t: [x.summary() for x in times.values()] for t, times in curves.items()}
+    _draw(curves)
+    return result
+
+
+def _table(bench: Bench, ticks: int, times: dict[str, Times]) -> None:
+    whole, kept = tape(ticks)
+    rows = [
+        [
+            t.name, t.failure or number(1e3 * t.median), _bytes(t.facts.get("bytes")), _bytes(t.facts.get("temporary")),
+            " ".join("/".join(map(str, levels)) for levels in t.facts.get("levels", [])), f"{t.error:.0e}",
+        ]
+        for t in times.values()
+    ]  # fmt: skip
+    title = f"GRU({IN}→{HIDDEN}), {ticks} rows, a training step; {whole:,} B without a budget, {kept:,} of it tape"
+    bench.table(title, ["", "ms", "bytes", "temporary", "rows of a chunk", "error"], rows)
+
+
+def _bytes(n: int | None) -> str:
+    return "" if n is None else f"{n:,}"
+
+
+def _claims(result: Result, ticks: int, times: dict[str, Times]) -> None:
+    full, cut, peer = times["100 % of the tape"], times[f"{100 * BAR_SHARE:g} % of the tape"], times["JAX"]
+    found = ratio(cut, full)
+    result.claim(f"{ticks} rows: time at 10 % of the tape / whole", f"≤ {BAR_TIMES}", str(found), found.median <= BAR_TIMES)
+    if not peer.failure:
+        found = ratio(full, peer)
+        result.claim(f"{ticks} rows: time in C / JAX", "≤ 1.0", str(found), found.median <= 1)
+        mine, other = full.facts["temporary"], peer.facts["temporary"]
+        if other:
+            result.claim(f"{ticks} rows: temporary bytes / JAX's", "≤ 1.0", f"{mine / other:.2f}", mine <= other)
+
+
+def _draw(curves: dict[int, dict[str, Times]]) -> None:
+    """The curves of bytes and time, a panel per length."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        return
+    figure = Figure(figsize=(4.2 * len(curves), 3.6), layout="constrained")
+    for k, (ticks, times) in enumerate(curves.items()):
+        axes = figure.add_subplot(1, len(curves), k + 1)
+        mine = [t for t in times.values() if "bytes" in t.facts]
+        axes.plot([t.facts["temporary"] / 1024 for t in mine], [1e3 * t.median for t in mine], "o-", label="Seiche, C, budgets")
+        for name, mark in zip(FORMS, "s^v"):
+            t = times[name]
+            if not t.failure and t.facts.get("temporary"):
+                axes.plot(t.facts["temporary"] / 1024, 1e3 * t.median, mark, label=name)
+        axes.set(xscale="log", xlabel="temporary KiB", ylabel="ms per training step", title=f"{ticks} rows", ylim=(0, None))
+        axes.grid(alpha=0.3)
+        if k == 0:
+            axes.legend(fontsize=7)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    figure.savefig(FOLDER / "bptt_memory.png", dpi=150)
