@@ -138,7 +138,9 @@ def judge(name: str, lowered: Any) -> Verdict:
     _initialised(found, library)
     inputs = _inputs(lowered)
     _ticks(found, library, library.step, inputs, compare=True)
-    if any(found.reached.get(k, 0) < n for k, n in found.arenas.items()):
+    for extent in _extents(lowered) if _short(found) else ():
+        _ticks(found, library, library.step, _full_frames(lowered, extent), compare=True)
+    if _short(found):
         found.coin = True
         _ticks(found, library, tossed(library), inputs, compare=False)
     for k, n in found.arenas.items():
@@ -147,15 +149,40 @@ def judge(name: str, lowered: Any) -> Verdict:
     return found
 
 
-def _inputs(lowered: Any) -> list[Array]:
+def _short(found: Verdict) -> bool:
+    """Whether the top of an arena has not been reached yet."""
+    return any(found.reached.get(k, 0) < n for k, n in found.arenas.items())
+
+
+def _extents(lowered: Any) -> list[int]:
+    """The maxima of the frames and scans whose length depends on data."""
+    from seiche.ir.core import Scan, walk
+
+    rhs = [eq.rhs for node in walk(lowered.node) for eq in node.eqs]
+    return sorted(
+        {r.extent for r in rhs if isinstance(r, Scan) and r.length is not None and r.extent <= 4096}
+    )
+
+
+def _inputs(lowered: Any, ticks: int = TICKS) -> list[Array]:
     from tests.programs import values
 
     rng = np.random.default_rng(5)
     node = lowered.node
-    rows = [values(rng, v.type, (TICKS,)) for v in node.inputs]
+    rows = [values(rng, v.type, (ticks,)) for v in node.inputs]
     if lowered.ended is not None:
-        rows[-1] = np.arange(TICKS) >= TICKS - 4
+        rows[-1] = np.arange(ticks) >= ticks - 4
     return [np.asarray(x) for x in rows]
+
+
+def _full_frames(lowered: Any, extent: int) -> list[Array]:
+    """Inputs whose conditions hold once every `extent` ticks: frames that they close are full."""
+    rows = _inputs(lowered, 2 * extent)
+    closes = np.arange(2 * extent) % extent == extent - 1
+    for i, x in enumerate(rows[: len(lowered.node.inputs) - (lowered.ended is not None)]):
+        if x.dtype == bool:
+            rows[i] = np.broadcast_to(closes.reshape(-1, *[1] * (x.ndim - 1)), x.shape)
+    return rows
 
 
 class Guarded:
@@ -206,7 +233,7 @@ def _ticks(
         self, given, out = (Guarded(layout, pattern) for layout in library.layouts[:3])
         library.init(self.pointer, ctypes.c_void_p(library.weights.address))
         history: list[bytes] = []
-        for t in range(TICKS):
+        for t in range(len(inputs[0]) if inputs else TICKS):
             _tick(library, step, (self, given, out), [x[t] for x in inputs], touched)
             history.append(out.raw.tobytes())
             out.raw[:] = 0

@@ -62,19 +62,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--programs", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--size", type=int, default=None, help="equations per program; random up to 60 by default")
+    parser.add_argument(
+        "--size", type=int, default=None, help="equations per program; random up to 60 by default"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--xla", action="store_true", help="interpreter and XLA, to a tolerance")
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.programs)
     began = time.perf_counter()
     counts: Counter[str] = Counter()
-    for seed, law, text in track(_judged(seeds, options.size, options.jobs, options.xla), "programs", len(seeds), console=console):
+    for seed, law, text in track(
+        _judged(seeds, options.size, options.jobs, options.xla),
+        "programs",
+        len(seeds),
+        console=console,
+    ):
         counts[law] += 1
         if text:
             console.print(f"seed {seed}: {law}\n{text}", style="red", markup=False)
     agreed = counts["ok"] + counts["overflow"] + counts["unstable"]
-    who = f"interpreter, XLA; {counts['unstable']} of them unstable in part" if options.xla else "oracle, interpreter, C"
+    who = (
+        f"interpreter, XLA; {counts['unstable']} of them unstable in part"
+        if options.xla
+        else "oracle, interpreter, C"
+    )
     console.print(
         f"{agreed} of {len(seeds)} programs agree ({who}; {counts['overflow']} of them overflow a frame, "
         f"alike) in {time.perf_counter() - began:.0f} s; seeds {seeds.start} to {seeds.stop - 1}"
@@ -82,7 +93,9 @@ def main() -> None:
     raise SystemExit(agreed != len(seeds))
 
 
-def _judged(seeds: Iterable[int], size: int | None, jobs: int, xla: bool) -> Iterator[tuple[int, str, str]]:
+def _judged(
+    seeds: Iterable[int], size: int | None, jobs: int, xla: bool
+) -> Iterator[tuple[int, str, str]]:
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         yield from pool.imap_unordered(partial(verdict, size=size, xla=xla), seeds, chunksize=4)
 

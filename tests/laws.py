@@ -26,7 +26,7 @@ class Disagreement(Exception):
 
 
 def judge(node: Node, seed: int) -> str:
-    """"ok", or "overflow" where a frame overflows alike everywhere; raises Disagreement."""
+    """ "ok", or "overflow" where a frame overflows alike everywhere; raises Disagreement."""
     ticks = int(np.random.default_rng((seed, 2)).integers(1, 24))
     inputs = random_inputs(node, seed, ticks)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -53,7 +53,12 @@ def _both_fail(failed: oracle.Failed, inputs: Sequence[np.ndarray], *programs: P
             program.run(*inputs)
         except SeicheError as error:
             said.append(str(error))
-    if len(said) < 2 or said[0] != said[1] or failed.code not in said[0] or f"tick {failed.tick}" not in said[0]:
+    if (
+        len(said) < 2
+        or said[0] != said[1]
+        or failed.code not in said[0]
+        or f"tick {failed.tick}" not in said[0]
+    ):
         raise Disagreement("failures agree", f"oracle {failed}, programs {said}")
     return "overflow"
 
@@ -71,7 +76,9 @@ def _states(interpreted: Program, compiled: Program) -> None:
     mine, theirs = dict(interpreted.state), dict(compiled.state)
     assert mine.keys() == theirs.keys()
     for name in mine:
-        assert same_bits(mine[name], theirs[name]), f"state {name}: {mine[name]}\nis not\n{theirs[name]}"
+        assert same_bits(mine[name], theirs[name]), (
+            f"state {name}: {mine[name]}\nis not\n{theirs[name]}"
+        )
 
 
 def _bytes(compiled: Program) -> None:

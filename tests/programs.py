@@ -20,7 +20,20 @@ from seiche.ir import core
 from seiche.ir.builder import Builder
 from seiche.ir.clocks import Clock
 from seiche.ir.core import Equation, Fby, Frame, Lit, Node, Post, Scan, Var
-from seiche.numbers.formats import Format, Type, bf16, bool_, e4m3, f16, f32, f64, fixed, i8, i32, u32
+from seiche.numbers.formats import (
+    Format,
+    Type,
+    bf16,
+    bool_,
+    e4m3,
+    f16,
+    f32,
+    f64,
+    fixed,
+    i8,
+    i32,
+    u32,
+)
 
 REALS = (f32, f32, f32, f64, bf16, f16, e4m3, fixed(6, 10))
 SHAPES = ((), (), (3,), (2, 3), (17,))
@@ -47,7 +60,13 @@ class Grown:
     def clock(self) -> Clock:
         return self.pick(list(self.pools)) if self.rng.random() < 0.5 else ()
 
-    def find(self, clock: Clock, type: Type | None = None, format: Format | None = None, rank: int | None = None) -> Var:
+    def find(
+        self,
+        clock: Clock,
+        type: Type | None = None,
+        format: Format | None = None,
+        rank: int | None = None,
+    ) -> Var:
         """A stream of that kind: one that is there, else a constant."""
         fits = [
             v for v in self.pools[clock]
@@ -132,7 +151,9 @@ class Grown:
             lo, hi = self.b.lit(1, i32[()]), self.b.lit(extent, i32[()])
             length = self.b.maximum(self.b.minimum(n, hi), lo)
         flags = (True,) * len(mapped) + (False,) * len(fixed_)
-        self._many(clock, body, kinds, extent, Scan(body, (*mapped, *fixed_), flags, kinds, extent, length))
+        self._many(
+            clock, body, kinds, extent, Scan(body, (*mapped, *fixed_), flags, kinds, extent, length)
+        )
 
     def frame(self) -> None:
         if self.depth == 0 or self.body:
@@ -170,9 +191,18 @@ class Grown:
         return grow(self.rng, types, int(self.rng.integers(2, 10)), self.real, self.depth - 1, True)
 
     def _many(
-        self, clock: Clock, body: Node, kinds: tuple[Any, ...], extent: int, rhs: Scan | Frame, slow: Clock | None = None
+        self,
+        clock: Clock,
+        body: Node,
+        kinds: tuple[Any, ...],
+        extent: int,
+        rhs: Scan | Frame,
+        slow: Clock | None = None,
     ) -> None:
-        shapes = [(extent, *v.type.shape) if k == "stack" else v.type.shape for v, k in zip(body.outputs, kinds, strict=True)]
+        shapes = [
+            (extent, *v.type.shape) if k == "stack" else v.type.shape
+            for v, k in zip(body.outputs, kinds, strict=True)
+        ]
         types = tuple(v.type.format[s] for v, s in zip(body.outputs, shapes, strict=True))
         outs = self.b.define_many(rhs, types, tuple(f"y{i}" for i in range(len(types))))
         for out, kind in zip(outs, kinds, strict=True):
@@ -236,7 +266,9 @@ def _selected(g: Grown, clock: Clock, x: Var) -> Var:
     return g.b.select(cond, x, g.find(clock, x.type))
 
 
-def grow(rng: np.random.Generator, types: list[Type], size: int, real: Format, depth: int, body: bool) -> Node:
+def grow(
+    rng: np.random.Generator, types: list[Type], size: int, real: Format, depth: int, body: bool
+) -> Node:
     """A node of about `size` equations over inputs of these types."""
     g = Grown(rng, Builder(Loc("random", 0)), real, depth, body, backward=bool(rng.random() < 0.5))
     g.inputs = [Var(f"x{i}", t, g.b.loc) for i, t in enumerate(types)]
@@ -258,7 +290,9 @@ def _close(g: Grown) -> None:
         closing: list[Equation] = []
         for var, clock, form in g.open:
             fits = [v for v in g.pools[clock] if v.type == var.type and v is not var] or [var]
-            closing.append(Equation((var,), form(g.literal(var.type) if attempt == 7 else g.pick(fits))))
+            closing.append(
+                Equation((var,), form(g.literal(var.type) if attempt == 7 else g.pick(fits)))
+            )
         node = Node("trial", tuple(g.inputs), (), [*g.b.eqs, *closing])
         if not causal(node, "scan" if g.body else "node")[1]:
             break
@@ -295,7 +329,9 @@ def values(rng: np.random.Generator, type: Type, lead: tuple[int, ...]) -> np.nd
     if type.format.kind == "bool":
         return rng.random(shape) < 0.4
     if type.format.is_integer:
-        return rng.integers(0 if type.format.kind == "uint" else -4, 7, shape).astype(type.format.dtype)
+        return rng.integers(0 if type.format.kind == "uint" else -4, 7, shape).astype(
+            type.format.dtype
+        )
     x = rng.normal(size=shape)
     odd = rng.random(shape) < 0.02
     x = np.where(odd, rng.choice([0.0, -0.0, 1e30, -1e-30, np.inf, np.nan, 1e4], shape), x)
@@ -337,7 +373,7 @@ def _smaller(node: Node) -> Any:
             yield core.live(replace(node, outputs=(out,)))
     for i, eq in enumerate(node.eqs):
         if not isinstance(eq.rhs, Lit):
-            fresh = [Equation((v,), Lit(np.zeros(v.type.shape, v.type.format.dtype))) for v in eq.outs]
+            fresh = [
+                Equation((v,), Lit(np.zeros(v.type.shape, v.type.format.dtype))) for v in eq.outs
+            ]
             yield core.live(replace(node, eqs=[*node.eqs[:i], *fresh, *node.eqs[i + 1 :]]))
-
-

@@ -71,7 +71,9 @@ def test_help_names_the_commands(runner: CliRunner) -> None:
 @pytest.mark.parametrize("target", ["interp", "c"])
 def test_run_reads_csv_and_writes_npz(runner: CliRunner, target: str) -> None:
     Path("x.csv").write_text("1.0\n1.0\n1.0\n")
-    text = call(runner, "run", "good.py:ema", "--data", "x.csv", "--target", target, "--save", "y.npz")
+    text = call(
+        runner, "run", "good.py:ema", "--data", "x.csv", "--target", target, "--save", "y.npz"
+    )
     assert "0.875" in text and "3 ticks" in text
     with np.load("y.npz") as saved:
         np.testing.assert_array_equal(next(iter(saved.values())), np.float32([0.5, 0.75, 0.875]))
@@ -84,13 +86,19 @@ def test_run_takes_static_arguments_and_npz(runner: CliRunner) -> None:
 
 def test_run_shows_absent_values_as_nothing(runner: CliRunner) -> None:
     np.savez("s.npz", x=np.float32([1, 2, 3]), keep=np.array([False, True, False]))
-    rows = [line.split() for line in call(runner, "run", "good.py:slow", "--data", "s.npz").splitlines() if "│" in line]
+    rows = [
+        line.split()
+        for line in call(runner, "run", "good.py:slow", "--data", "s.npz").splitlines()
+        if "│" in line
+    ]
     assert ["│", "1", "│", "2.", "│"] in rows and ["│", "0", "│", "│"] in rows
 
 
 def test_random_streams_are_seeded(runner: CliRunner) -> None:
     def table(seed: str) -> str:
-        return call(runner, "run", "good.py:ema", "--ticks", "4", "--seed", seed).rpartition("4 ticks")[0]
+        return call(runner, "run", "good.py:ema", "--ticks", "4", "--seed", seed).rpartition(
+            "4 ticks"
+        )[0]
 
     assert table("1") == table("1") != table("2")
 

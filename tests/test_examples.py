@@ -16,7 +16,9 @@ from examples.digits.learner import MODES, WARM_UP, digits
 
 def test_the_demo_writes_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "page" / "index.html"
-    monkeypatch.setattr(sys, "argv", ["digits", "--images", "60", "--compare", "6", "--out", str(target)])
+    monkeypatch.setattr(
+        sys, "argv", ["digits", "--images", "60", "--compare", "6", "--out", str(target)]
+    )
     demo.main()
     text = target.read_text()
     assert text.count("data:image/svg+xml;base64,") == 3
@@ -31,7 +33,9 @@ def test_the_digits_learner_learns_and_its_automaton_follows() -> None:
     both, mode = outputs["both"].values, outputs["mode"].values
     change = data.changes[1][0]
     assert both[change - 100 : change].mean() > 0.75 > 0.5 > both[change : change + 60].mean()
-    assert set(mode[:WARM_UP]) == {MODES.index("warm up")} and mode[WARM_UP + 1] == MODES.index("relearn")
+    assert set(mode[:WARM_UP]) == {MODES.index("warm up")} and mode[WARM_UP + 1] == MODES.index(
+        "relearn"
+    )
     assert np.isfinite(outputs["accuracy"].values).all()
 
 

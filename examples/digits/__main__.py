@@ -26,15 +26,22 @@ def main() -> None:
     options = _options()
     began = time.perf_counter()
     data = stream(options.images, options.seed)
-    console.print(f"{data.images:,} images as {len(data.rows):,} rows; " + ", ".join(f"{w} from {i:,}" for i, w in data.changes))
+    console.print(
+        f"{data.images:,} images as {len(data.rows):,} rows; "
+        + ", ".join(f"{w} from {i:,}" for i, w in data.changes)
+    )
     interpreted, front = timed(lambda: sc.compile(digits, seed=options.seed))
     compiled, build = timed(lambda: sc.compile(digits, seed=options.seed, target="c"))
     report, planned = timed(compiled.report)
-    console.print(f"traced, checked and lowered in {front:.2f} s; C written, built and loaded in {build:.2f} s")
+    console.print(
+        f"traced, checked and lowered in {front:.2f} s; C written, built and loaded in {build:.2f} s"
+    )
     outputs, spent = through(compiled, data, "C, the whole stream")
     part = data.first(options.compare)
     first, slow = through(interpreted, part, "interpreter, its beginning")
-    identical = same(outputs, first, options.compare) and same_state(interpreted, digits, part, options.seed)
+    identical = same(outputs, first, options.compare) and same_state(
+        interpreted, digits, part, options.seed
+    )
     seconds = {"c": spent / len(data.rows), "interp": slow / len(part.rows)}
     results = page.Results(
         data, outputs, report, seconds, options.compare, identical,
@@ -52,7 +59,9 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=8000, help="length of the stream")
-    parser.add_argument("--compare", type=int, default=150, help="images that the interpreter runs too")
+    parser.add_argument(
+        "--compare", type=int, default=150, help="images that the interpreter runs too"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="build/demo/index.html")
     return parser.parse_args()
@@ -68,7 +77,12 @@ def through(program: Program, data: Stream, what: str) -> tuple[dict[str, Any], 
     """A stream through a program, in pieces, with progress; its outputs and its seconds."""
     pieces: list[dict[str, Any]] = []
     size = ROWS * max(1, data.images // 40)
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        TextColumn("{task.completed:,} rows"),
+        TimeElapsedColumn(),
+    )
     began = time.perf_counter()
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task(what, total=len(data.rows))
@@ -95,7 +109,9 @@ def same_state(interpreted: Program, node: Any, part: Stream, seed: int) -> bool
     again = sc.compile(node, seed=seed, target="c")
     again.run(part.rows, part.labels)
     mine, theirs = dict(interpreted.state), dict(again.state)
-    return mine.keys() == theirs.keys() and all(mine[k].tobytes() == theirs[k].tobytes() for k in mine)
+    return mine.keys() == theirs.keys() and all(
+        mine[k].tobytes() == theirs[k].tobytes() for k in mine
+    )
 
 
 def facts(
@@ -104,7 +120,10 @@ def facts(
 ) -> dict[str, str]:  # fmt: skip
     """The page's table."""
     ends = [*(i for i, _ in data.changes[1:]), data.images]
-    before = [f"{what} {outputs['both'].values[end - 200 : end].mean():.1%}" for (_, what), end in zip(data.changes, ends, strict=True)]
+    before = [
+        f"{what} {outputs['both'].values[end - 200 : end].mean():.1%}"
+        for (_, what), end in zip(data.changes, ends, strict=True)
+    ]
     modes = outputs["mode"].values
     shares = ", ".join(f"{name} {np.mean(modes == i):.0%}" for i, name in enumerate(MODES))
     assert isinstance(compiled.executor, CProgram)

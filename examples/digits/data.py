@@ -42,7 +42,9 @@ def stream(images: int, seed: int) -> Stream:
 
     digits = load_digits()
     rng = np.random.default_rng(seed)
-    order = np.concatenate([rng.permutation(len(digits.target)) for _ in range(-(-images // len(digits.target)))])
+    order = np.concatenate(
+        [rng.permutation(len(digits.target)) for _ in range(-(-images // len(digits.target)))]
+    )
     order = order[:images]
     pixels = (digits.images[order] / 16).astype(np.float32)
     inverted, rotated = int(images * 0.45), int(images * 0.75)

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -40,7 +41,10 @@ def write(results: Results, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         page.substitute(
-            facts="".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in results.facts.items()),
+            facts="".join(
+                f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>"
+                for k, v in results.facts.items()
+            ),
             accuracy=_svg(accuracy_figure(results)),
             samples=_svg(samples_figure(results.stream)),
             cost=_svg(figure_of(results.report)),
@@ -56,10 +60,16 @@ def accuracy_figure(results: Results) -> Figure:
     images = np.arange(results.stream.images)
     mode = results.outputs["mode"].values
     edges = [0, *(np.flatnonzero(np.diff(mode)) + 1), len(mode)]
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         axes.axvspan(low, high, color=COLORS[mode[low]], lw=0)
     for name, style in (("gru", "-"), ("mlp", "-"), ("both", "-")):
-        axes.plot(images, moving(results.outputs[name].values, 100), style, lw=2.2 if name == "both" else 1.1, label=name)
+        axes.plot(
+            images,
+            moving(results.outputs[name].values, 100),
+            style,
+            lw=2.2 if name == "both" else 1.1,
+            label=name,
+        )
     for image, what in results.stream.changes:
         axes.axvline(image, color="black", lw=1, ls=":")
         axes.annotate(f" {what}", (image, 1.03), fontsize=11, annotation_clip=False)

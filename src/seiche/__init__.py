@@ -25,22 +25,25 @@ _SURFACE: dict[str, str] = {
     **{name: "seiche.lang.functions" for name in _FUNCTIONS.split()},
     **{name: "seiche.lang.node" for name in ("node",)},
     **{name: "seiche.lang.stream" for name in ("Stream", "constant", "broadcast_to")},
-    **{name: "seiche.lang.memory" for name in "state costate fby post pre arrow first last var hold".split()},
-    **{name: "seiche.lang.clocks" for name in "when merge every activate".split()},
-    **{name: "seiche.lang.frames" for name in "frame over_time gather".split()},
-    **{name: "seiche.lang.iterators" for name in "over_space to_space scatter window".split()},
+    **{
+        name: "seiche.lang.memory"
+        for name in ["state", "costate", "fby", "post", "pre", "arrow", "first", "last", "var", "hold"]
+    },
+    **{name: "seiche.lang.clocks" for name in ["when", "merge", "every", "activate"]},
+    **{name: "seiche.lang.frames" for name in ["frame", "over_time", "gather"]},
+    **{name: "seiche.lang.iterators" for name in ["over_space", "to_space", "scatter", "window"]},
     "to_time": "seiche.lang.folding",
     "fold_report": "seiche.backends.folding",
     **{name: "seiche.lang.automata" for name in ("automaton",)},
     **{name: "seiche.lang.indexing" for name in ("update", "dynamic_slice")},
-    **{name: "seiche.lang.grad" for name in "grad value_and_grad vjp jvp custom_vjp".split()},
+    **{name: "seiche.lang.grad" for name in ["grad", "value_and_grad", "vjp", "jvp", "custom_vjp"]},
     **{name: "seiche.backends.compile" for name in ("compile", "diagnose")},
     **{name: "seiche.errors" for name in ("SeicheError", "Diagnostic")},
     "Key": "seiche.numbers.random",
 }
 _MODULES = {"random": "seiche.lang.random", "learn": "seiche.learn"}
 
-__all__ = [*_SURFACE, *_MODULES]
+__all__ = [*_SURFACE, *_MODULES]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -57,7 +57,12 @@ def one_tick(
     if args and not kwargs and len(args) == len(signature.plain):
         # What a loop over live inputs passes: arrays that fit as they are. It is worth half of a small step's time.
         for x, (dtype, shape) in zip(args, signature.plain, strict=True):
-            if type(x) is not np.ndarray or x.dtype != dtype or x.shape != shape or not x.flags.c_contiguous:
+            if (
+                type(x) is not np.ndarray
+                or x.dtype != dtype
+                or x.shape != shape
+                or not x.flags.c_contiguous
+            ):
                 break
         else:
             return list(args)

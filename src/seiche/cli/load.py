@@ -32,7 +32,9 @@ def nodes_of(file: Path) -> dict[str, NodeFunction]:
     except SeicheError:
         raise
     except Exception as error:
-        raise fail("SE906", f"{file} stops with {type(error).__name__}: {error}", _place(error, file)) from error
+        raise fail(
+            "SE906", f"{file} stops with {type(error).__name__}: {error}", _place(error, file)
+        ) from error
     finally:
         sys.path.pop(0)
     found = {n: v for n, v in vars(module).items() if isinstance(v, NodeFunction)}
@@ -43,7 +45,9 @@ def nodes_of(file: Path) -> dict[str, NodeFunction]:
 def _place(error: Exception, file: Path) -> Loc:
     if isinstance(error, SyntaxError) and error.lineno:
         return Loc(error.filename or str(file), error.lineno)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == file.name]
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == file.name
+    ]
     return Loc(str(file), (frames[-1].lineno or 1) if frames else 1)
 
 
@@ -79,7 +83,9 @@ def settings(pairs: list[str]) -> dict[str, Any]:
     return found
 
 
-def streams(program: Program, file: Path | None, ticks: int, seed: int) -> list[np.ndarray[Any, Any]]:
+def streams(
+    program: Program, file: Path | None, ticks: int, seed: int
+) -> list[np.ndarray[Any, Any]]:
     """A stream per input: from a .npz (arrays by name), a .npy or a .csv (columns in order); random without a file."""
     inputs = program.signature.inputs
     if file is None:
@@ -92,9 +98,16 @@ def streams(program: Program, file: Path | None, ticks: int, seed: int) -> list[
         with np.load(file) as data:
             missing = [v.name for v in _vars(program) if v.name not in data]
             if missing:
-                raise fail("SE906", f"{file} has no array `{missing[0]}`", where, hint=f"it has {', '.join(data)}")
+                raise fail(
+                    "SE906",
+                    f"{file} has no array `{missing[0]}`",
+                    where,
+                    hint=f"it has {', '.join(data)}",
+                )
             return [np.asarray(data[v.name], v.type.format.dtype) for v in _vars(program)]
-    table = np.load(file) if file.suffix == ".npy" else np.genfromtxt(file, delimiter=",", names=None)
+    table = (
+        np.load(file) if file.suffix == ".npy" else np.genfromtxt(file, delimiter=",", names=None)
+    )
     return _columns(program, np.asarray(table), where, inputs)
 
 
@@ -102,11 +115,17 @@ def _vars(program: Program) -> tuple[Any, ...]:
     return tuple(program.node.inputs)
 
 
-def _columns(program: Program, table: np.ndarray[Any, Any], where: Loc, _: Any) -> list[np.ndarray[Any, Any]]:
+def _columns(
+    program: Program, table: np.ndarray[Any, Any], where: Loc, _: Any
+) -> list[np.ndarray[Any, Any]]:
     rows = table.reshape(len(table), -1)
     wanted = sum(v.type.size for v in _vars(program))
     if rows.shape[1] != wanted:
-        raise fail("SE906", f"{where.file} has {rows.shape[1]} columns, the inputs have {wanted} elements", where)
+        raise fail(
+            "SE906",
+            f"{where.file} has {rows.shape[1]} columns, the inputs have {wanted} elements",
+            where,
+        )
     parts: list[np.ndarray[Any, Any]] = []
     start = 0
     for v in _vars(program):

@@ -27,8 +27,15 @@ app = typer.Typer(
 )  # fmt: skip
 out, err = Console(), Console(stderr=True)
 
-Where = Annotated[str, typer.Argument(metavar="FILE:NODE", help="a Python file and a node in it; FILE when it has one node")]
-Set = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="an argument that is no stream")]
+Where = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE:NODE", help="a Python file and a node in it; FILE when it has one node"
+    ),
+]
+Set = Annotated[
+    list[str], typer.Option("--set", metavar="NAME=VALUE", help="an argument that is no stream")
+]
 TargetOption = Annotated[str, typer.Option(help="interp (numpy, the meaning) or c")]
 
 
@@ -51,13 +58,19 @@ def _show(found: tuple[Diagnostic, ...]) -> None:
             err.print(rest, markup=False, highlight=False)
     errors = sum(d.severity == "error" for d in found)
     if found:
-        err.print(f"{errors} errors, {len(found) - errors} warnings; `seiche explain CODE` tells more", style="bold")
+        err.print(
+            f"{errors} errors, {len(found) - errors} warnings; `seiche explain CODE` tells more",
+            style="bold",
+        )
 
 
 @app.command()
 def run(
     target_node: Where,
-    data: Annotated[Path | None, typer.Option(help=".npz (arrays by input), .npy or .csv; random streams without")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help=".npz (arrays by input), .npy or .csv; random streams without"),
+    ] = None,
     ticks: Annotated[int, typer.Option(help="how many ticks of random streams")] = 10,
     seed: Annotated[int, typer.Option(help="of the random streams")] = 0,
     target: TargetOption = "interp",
@@ -72,10 +85,18 @@ def run(
         began = time.perf_counter()
         results = program.run(*program.signature.inputs.unflatten(inputs).values())
         spent = time.perf_counter() - began
-    named = dict(zip((v.name for v in program.node.outputs), tree.flatten(results, _is_result)[0], strict=True))
+    named = dict(
+        zip(
+            (v.name for v in program.node.outputs),
+            tree.flatten(results, _is_result)[0],
+            strict=True,
+        )
+    )
     _results(named)
     count = len(inputs[0]) if inputs else ticks
-    out.print(f"{count} ticks, {spent / max(count, 1) * 1e6:.2f} µs per tick ({target})", style="dim")
+    out.print(
+        f"{count} ticks, {spent / max(count, 1) * 1e6:.2f} µs per tick ({target})", style="dim"
+    )
     if save is not None:
         np.savez(save, **{k: v.values if isinstance(v, Sparse) else v for k, v in named.items()})  # type: ignore[arg-type]
 
@@ -86,7 +107,10 @@ def _is_result(x: Any) -> bool:
 
 def _results(named: dict[str, Any]) -> None:
     table = Table("tick", *named, title="results (first and last ticks)")
-    length = max((int(v.ticks[-1]) + 1 if len(v) else 0) if isinstance(v, Sparse) else len(v) for v in named.values())
+    length = max(
+        (int(v.ticks[-1]) + 1 if len(v) else 0) if isinstance(v, Sparse) else len(v)
+        for v in named.values()
+    )
     shown = range(length) if length <= 20 else [*range(10), *range(length - 10, length)]
     for t in shown:
         table.add_row(str(t), *(_cell(v, t) for v in named.values()))
@@ -124,7 +148,9 @@ def compile_(
 @app.command()
 def report(
     target_node: Where,
-    picture: Annotated[Path | None, typer.Option(help="draw sweeps and memory map to a .png, .svg or .pdf")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="draw sweeps and memory map to a .png, .svg or .pdf")
+    ] = None,
     set_: Set = [],  # noqa: B006
 ) -> None:
     """Prints what a node costs: bytes, operations, sweeps, latency, per node and per line."""
@@ -168,13 +194,16 @@ def explain(code: Annotated[str, typer.Argument(metavar="CODE", help="such as SE
         err.print(f"there is no code {code}; codes are {', '.join(CODES)}", style="red")
         raise typer.Exit(1)
     here = Path(__file__).resolve()
-    pages = (here.parent / "pages", here.parents[3] / "docs" / "errors")  # in a wheel, in a checkout
+    pages = (
+        here.parent / "pages",
+        here.parents[3] / "docs" / "errors",
+    )  # in a wheel, in a checkout
     page = next((p / f"{code.upper()}.md" for p in pages if p.is_dir()), None)
-    out.print(page.read_text() if page else f"{code.upper()}: {title}", markup=False, soft_wrap=True)
+    out.print(
+        page.read_text() if page else f"{code.upper()}: {title}", markup=False, soft_wrap=True
+    )
 
 
 def main(command: Callable[[], Any] = app) -> None:
     """Runs the command line."""
     sys.exit(command())
-
-

@@ -10,7 +10,20 @@ import numpy as np
 
 from seiche.errors import NOWHERE, Loc
 from seiche.ir import core
-from seiche.ir.core import Apply, Check, Equation, Fby, Lit, Merge, Node, Post, Rhs, Scope, Var, When
+from seiche.ir.core import (
+    Apply,
+    Check,
+    Equation,
+    Fby,
+    Lit,
+    Merge,
+    Node,
+    Post,
+    Rhs,
+    Scope,
+    Var,
+    When,
+)
 from seiche.ir.op import OPS, use
 from seiche.numbers.formats import Shape, Type
 
@@ -33,7 +46,9 @@ class Builder:
         self.eqs.append(Equation((var,), rhs))
         return var
 
-    def define_many(self, rhs: Rhs, types: tuple[Type, ...], names: tuple[str, ...]) -> tuple[Var, ...]:
+    def define_many(
+        self, rhs: Rhs, types: tuple[Type, ...], names: tuple[str, ...]
+    ) -> tuple[Var, ...]:
         """New Vars for the results of a Scan, Frame or Call."""
         outs = tuple(Var(n, t, self.loc, self.scope) for n, t in zip(names, types, strict=True))
         self.eqs.append(Equation(outs, rhs))
@@ -98,4 +113,3 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
     (3, 4)
     """
     return tuple(np.broadcast_shapes(*shapes))
-

@@ -162,7 +162,8 @@ def constants(node: Node) -> set[Var]:
                 continue
             top = todo.pop()
             known[top] = eq is not None and (
-                isinstance(eq.rhs, Lit) or (isinstance(eq.rhs, Apply) and all(known[a] for a in args))
+                isinstance(eq.rhs, Lit)
+                or (isinstance(eq.rhs, Apply) and all(known[a] for a in args))
             )
     return {var for var, is_constant in known.items() if is_constant}
 

@@ -49,7 +49,11 @@ def _lines(node: Node) -> Iterator[tuple[str, Loc]]:
 
 def _equation(eq: Equation, number: Any) -> Iterator[tuple[str, Loc]]:
     outs = " ".join(f"{number(v)}:{v.type}" for v in eq.outs)
-    parts = [_field(getattr(eq.rhs, f.name), number) for f in fields(eq.rhs) if f.name not in ("body", "vjp")]
+    parts = [
+        _field(getattr(eq.rhs, f.name), number)
+        for f in fields(eq.rhs)
+        if f.name not in ("body", "vjp")
+    ]
     yield f"{outs} = {type(eq.rhs).__name__} {' '.join(parts)}", eq.outs[0].loc
     match eq.rhs:
         case Scan(body=body) | Frame(body=body):
@@ -74,5 +78,3 @@ def _field(value: Any, number: Any) -> str:
     if hasattr(value, "items"):
         return "{" + " ".join(f"{k}={_field(v, number)}" for k, v in sorted(value.items())) + "}"
     return str(value)
-
-

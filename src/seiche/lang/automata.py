@@ -49,7 +49,12 @@ class Mode:
         """Gives the automaton's shared variables their values in this mode; SE103 the second time."""
         for name, value in values.items():
             if name in self.emitted:
-                raise fail("SE103", f"mode {self.name!r} emits `{name}` twice", trace.here(), ("the mode", self.where))
+                raise fail(
+                    "SE103",
+                    f"mode {self.name!r} emits `{name}` twice",
+                    trace.here(),
+                    ("the mode", self.where),
+                )
             self.emitted[name] = tree.map_tree(self.seen, value)
 
     def seen(self, x: Any) -> Any:
@@ -120,7 +125,12 @@ class automaton:
     def mode(self, name: str) -> Iterator[Mode]:
         """Writes a mode."""
         if name in self._modes:
-            raise fail("SE801", f"mode {name!r} is written twice", trace.here(), ("before", self._modes[name].where))
+            raise fail(
+                "SE801",
+                f"mode {name!r} is written twice",
+                trace.here(),
+                ("before", self._modes[name].where),
+            )
         made = self._branch(name)
         self._modes[name] = made
         with trace.within(made.inside):
@@ -145,7 +155,9 @@ class automaton:
 
     def unless(self, mode: str, cond: Stream, then: str, *, history: bool = False) -> None:
         """A strong transition: where cond holds and `mode` was selected, this very tick is in mode `then`."""
-        self._strong.append((mode, Transition(condition(cond, "unless"), then, history, trace.here())))
+        self._strong.append(
+            (mode, Transition(condition(cond, "unless"), then, history, trace.here()))
+        )
 
     def default(self, **values: Any) -> None:
         """Values of shared variables for the modes that do not emit them."""
@@ -167,7 +179,9 @@ class automaton:
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in self._shared:
-            raise AttributeError(f"the automaton emits no {name!r}; it emits {', '.join(self._shared) or 'nothing'}")
+            raise AttributeError(
+                f"the automaton emits no {name!r}; it emits {', '.join(self._shared) or 'nothing'}"
+            )
         return self._shared[name]
 
     def _index(self, name: str, place: Loc) -> int:

@@ -114,7 +114,9 @@ def above(x: Stream) -> list[tuple[Stream, bool, Region]]:
     def clock(var: Var) -> Clock:
         return clocks[graph.alias(var)] if graph.alias(var) in clocks.terms else ()
 
-    here = () if region.cond is None else (*clock(region.cond), (graph.alias(region.cond), region.on))
+    here = (
+        () if region.cond is None else (*clock(region.cond), (graph.alias(region.cond), region.on))
+    )
     found = clock(x.var)
     if found[: len(here)] != here or len(found) <= len(here):
         raise fail(

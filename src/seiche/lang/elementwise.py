@@ -126,7 +126,9 @@ def _select(c: Tensor, yes: Tensor, no: Tensor) -> Stream:
     except ValueError:
         why = ((f"`{x.var.name}` is {x.type}", x.var.loc) for x in (cond, first, second))
         shapes = f"{list(cond.shape)} and {list(first.shape)}"
-        raise fail("SE201", f"where: shapes {shapes} do not broadcast", trace.here(), *why) from None
+        raise fail(
+            "SE201", f"where: shapes {shapes} do not broadcast", trace.here(), *why
+        ) from None
     return apply("select", *(broadcast_to(x, shape) for x in (cond, first, second)))
 
 

@@ -33,7 +33,9 @@ class Draft:
     until: Var
     region: Region
     resets: tuple[Var, ...]
-    exports: dict[tuple[Var, OutKind], Var] = field(default_factory=dict[tuple["Var", "OutKind"], "Var"])
+    exports: dict[tuple[Var, OutKind], Var] = field(
+        default_factory=dict[tuple["Var", "OutKind"], "Var"]
+    )
     finished: bool = False
 
     def export(self, var: Var, kind: OutKind) -> Var:
@@ -97,14 +99,18 @@ class frame:
     [1.5, 1.0, 1.0]
     """
 
-    def __init__(self, max: int, *, until: Stream | None = None, reset: Stream | None = None) -> None:
+    def __init__(
+        self, max: int, *, until: Stream | None = None, reset: Stream | None = None
+    ) -> None:
         if not isinstance(max, int) or isinstance(max, bool) or max < 1:
             raise fail(
                 "SE601", f"a frame's maximum must be a positive integer, not {max!r}", trace.here(),
                 hint="the buffers of a frame are sized before the program runs: sc.frame(max=128, ...)",
             )  # fmt: skip
         if until is not None and reset is not None:
-            raise fail("SE601", "a frame is closed by `until` or opened by `reset`, not both", trace.here())
+            raise fail(
+                "SE601", "a frame is closed by `until` or opened by `reset`, not both", trace.here()
+            )
         self.max = max
         if reset is not None:
             until = post(condition(reset, "reset"), True)
@@ -176,7 +182,11 @@ def _counted(n: int) -> tuple[Stream, Stream]:
 
 
 def over_time(
-    function: Callable[..., Any], *, reverse: bool = False, carry: bool = False, spread: bool = False
+    function: Callable[..., Any],
+    *,
+    reverse: bool = False,
+    carry: bool = False,
+    spread: bool = False,
 ) -> Callable[..., Any]:
     """A node along the first axis of its arguments, inside one tick: time in place of space.
 
@@ -201,7 +211,11 @@ def over_time(
         from seiche.lang.iterators import carried
 
         if reverse:
-            raise fail("SE604", "memory that is carried to the next tick goes forward, not in reverse", trace.here())
+            raise fail(
+                "SE604",
+                "memory that is carried to the next tick goes forward, not in reverse",
+                trace.here(),
+            )
         return carried(function)
 
     def run(*args: Any) -> Any:
@@ -214,7 +228,9 @@ def over_time(
             )  # fmt: skip
         rows = form.unflatten([s.format[s.shape[1:]] for s in leaves])
         graph, outputs, shape = subgraph(name_of(function), "scan", function, rows)
-        return tree.map_tree(lambda y: _flipped(y, reverse), shape.unflatten(_scan(graph, leaves, outputs, spread)))
+        return tree.map_tree(
+            lambda y: _flipped(y, reverse), shape.unflatten(_scan(graph, leaves, outputs, spread))
+        )
 
     return run
 
@@ -256,7 +272,9 @@ def gather(x: Any, n: int) -> Any:
         raise fail("SE601", f"gather takes a positive number of ticks, not {n!r}", trace.here())
     leaves, form = tree.flatten(tree.map_tree(as_stream, x))
     context = trace.current()
-    with trace.within(replace(context, region=trace.home_of(tuple(leaves), context.region), pace=None)):
+    with trace.within(
+        replace(context, region=trace.home_of(tuple(leaves), context.region), pace=None)
+    ):
         count, full = _counted(n)
         return form.unflatten([when(_rows(row, n, count), full) for row in leaves])
 

@@ -200,7 +200,31 @@ __all__ = [
 ]
 
 METHODS = frozenset(
-    ["sum", "prod", "mean", "variance", "std", "max", "min", "argmax", "argmin", "any", "all", "cumsum", "cumprod", "transpose", "swapaxes", "squeeze", "clip", "round", "dot", "flatten", "take", "sort", "argsort"]
+    [
+        "sum",
+        "prod",
+        "mean",
+        "variance",
+        "std",
+        "max",
+        "min",
+        "argmax",
+        "argmin",
+        "any",
+        "all",
+        "cumsum",
+        "cumprod",
+        "transpose",
+        "swapaxes",
+        "squeeze",
+        "clip",
+        "round",
+        "dot",
+        "flatten",
+        "take",
+        "sort",
+        "argsort",
+    ]
 )
 """Functions that are methods of streams too."""
 
@@ -309,14 +333,22 @@ def take(x: Tensor, indices: Tensor, axis: int = 0) -> Stream:
 @recovering
 def take_along(x: Tensor, indices: Tensor, axis: int = -1) -> Stream:
     """Elements of x by index along an axis, as numpy's take_along_axis."""
-    return apply("take_along", as_stream(x), as_stream(indices), axis=axis_of(axis, as_stream(x).ndim))
+    return apply(
+        "take_along", as_stream(x), as_stream(indices), axis=axis_of(axis, as_stream(x).ndim)
+    )
 
 
 @recovering
 def scatter_add(x: Tensor, indices: Tensor, values: Tensor, axis: int = 0) -> Stream:
     """x with rows added at indices, in ascending order; indices out of range are ignored."""
     stream = as_stream(x)
-    return apply("scatter_add", stream, as_stream(indices), as_stream(values, stream.format), axis=axis_of(axis, stream.ndim))
+    return apply(
+        "scatter_add",
+        stream,
+        as_stream(indices),
+        as_stream(values, stream.format),
+        axis=axis_of(axis, stream.ndim),
+    )
 
 
 @recovering
@@ -334,7 +366,9 @@ def sort(x: Tensor, axis: int = -1, descending: bool = False) -> Stream:
 @recovering
 def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Stream:
     """The indices (i32) that sort, stably; NaN last."""
-    return apply("argsort", as_stream(x), axis=axis_of(axis, as_stream(x).ndim), descending=descending)
+    return apply(
+        "argsort", as_stream(x), axis=axis_of(axis, as_stream(x).ndim), descending=descending
+    )
 
 
 def top_k(x: Tensor, k: int) -> tuple[Stream, Stream]:
@@ -347,5 +381,3 @@ def top_k(x: Tensor, k: int) -> tuple[Stream, Stream]:
 def round_stochastic(x: Tensor, bits: Tensor, format: Format) -> Stream:
     """x in a smaller format, rounded up with the probability of its distance: `bits` are u32 draws of its shape."""
     return apply("round_stochastic", as_stream(x), as_stream(bits), format=format)
-
-

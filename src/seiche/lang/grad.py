@@ -34,17 +34,25 @@ class Part:
         return embed(node, self.arguments, self.captured, more)
 
 
-def _part(function: Callable[..., Any], args: tuple[Any, ...], argnums: int | Sequence[int]) -> Part:
+def _part(
+    function: Callable[..., Any], args: tuple[Any, ...], argnums: int | Sequence[int]
+) -> Part:
     streams = tree.map_tree(as_stream, args)
     leaves, form = tree.flatten(streams)
     types = form.unflatten([s.type for s in leaves])
     name = name_of(function)
-    graph, outputs, result = subgraph(name, "function", function, types, [s.var.name for s in leaves])
+    graph, outputs, result = subgraph(
+        name, "function", function, types, [s.var.name for s in leaves]
+    )
     node = graph.finish(tuple(outputs))
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     wrong = [n for n in numbers if not -len(args) <= n < len(args)]
     if wrong:
-        raise fail("SE109", f"argnums {wrong[0]} of {name}, which was given {len(args)} arguments", trace.here())
+        raise fail(
+            "SE109",
+            f"argnums {wrong[0]} of {name}, which was given {len(args)} arguments",
+            trace.here(),
+        )
     starts = _starts(streams)
     spans = [range(starts[n % len(args)], starts[n % len(args) + 1]) for n in numbers]
     chosen = tuple(i for span in spans for i in span)
@@ -61,7 +69,10 @@ def _starts(args: tuple[Any, ...]) -> list[int]:
 
 
 def value_and_grad(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, method: Method = "reverse"
+    function: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    method: Method = "reverse",
 ) -> Callable[..., Any]:
     """`(value, gradient)` of a function with a real scalar result: the gradient has the form of the argument.
 
@@ -85,10 +96,20 @@ def value_and_grad(
     def run(*args: Any) -> Any:
         part = _part(function, args, argnums)
         form = part.result
-        fits = form.kind in (tuple, list) and form.size and form.children[0] == tree.LEAF and len(form.keys) == 2
+        fits = (
+            form.kind in (tuple, list)
+            and form.size
+            and form.children[0] == tree.LEAF
+            and len(form.keys) == 2
+        )
         if not (fits if has_aux else form == tree.LEAF):
             wanted = "(value, aux)" if has_aux else "one scalar"
-            raise fail("SE702", f"{part.node.name} must return {wanted}", trace.here(), ("it is here", part.node.loc))
+            raise fail(
+                "SE702",
+                f"{part.node.name} must return {wanted}",
+                trace.here(),
+                ("it is here", part.node.loc),
+            )
         outs = part.use(_methods(method)(part.node, part.chosen))
         values, cts = outs[: form.size], outs[form.size :]
         _, shape = tree.flatten(part.gradient)
@@ -101,12 +122,20 @@ def _methods(method: str) -> Callable[[Node, Sequence[int]], Node]:
     """The transformation of that name."""
     known = {"reverse": diff.value_and_grad, "forward": forward_grad}
     if method not in known:
-        raise fail("SE109", f"there is no method {method!r} of differentiation", trace.here(), hint='"reverse" or "forward"')
+        raise fail(
+            "SE109",
+            f"there is no method {method!r} of differentiation",
+            trace.here(),
+            hint='"reverse" or "forward"',
+        )
     return known[method]
 
 
 def grad(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, method: Method = "reverse"
+    function: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    method: Method = "reverse",
 ) -> Callable[..., Any]:
     """The gradient alone (with `has_aux`: `(gradient, aux)`); see `value_and_grad`.
 
@@ -147,7 +176,9 @@ def vjp(function: Callable[..., Any], *args: Any) -> tuple[Any, Callable[..., An
     return value, pull
 
 
-def jvp(function: Callable[..., Any], args: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+def jvp(
+    function: Callable[..., Any], args: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Any, Any]:
     """`(result, its derivative along the tangents)`; forward mode, without a tape."""
     part = _part(function, args, tuple(range(len(args))))
     chosen = tuple(i for i in part.chosen if part.node.inputs[i].type.format.is_float)
@@ -165,7 +196,9 @@ def _leaves(form: tree.Tree, value: Any, what: str) -> list[Any]:
     try:
         return form.leaves_of(value)
     except tree.TreeMismatch as error:
-        raise fail("SE201", f"the {what} is a tree of another form", trace.here(), str(error)) from None
+        raise fail(
+            "SE201", f"the {what} is a tree of another form", trace.here(), str(error)
+        ) from None
 
 
 def _like(value: Any, var: Var) -> Stream:
@@ -206,7 +239,9 @@ def custom_vjp(function: Callable[..., Any], pull: Callable[..., Any]) -> Callab
                 hint="return a tuple with one cotangent per real argument, of its type; read nothing from around",
             )  # fmt: skip
         context = trace.current()
-        call = Call(part.node, tuple(trace.lift(s, context.region) for s in part.arguments), backward)
+        call = Call(
+            part.node, tuple(trace.lift(s, context.region) for s in part.arguments), backward
+        )
         names = tuple(v.name for v in part.node.outputs)
         outs = context.region.graph.new_many(call, tuple(v.type for v in part.node.outputs), names)
         home = trace.home_of(part.arguments, context.region)

@@ -65,9 +65,15 @@ class Guarded:
             raise self._numpy(name)
         left, right = inputs
         direct, reflected = _OPERATORS[name]
-        return getattr(left, direct)(right) if isinstance(left, Guarded) else getattr(right, reflected)(left)
+        return (
+            getattr(left, direct)(right)
+            if isinstance(left, Guarded)
+            else getattr(right, reflected)(left)
+        )
 
-    def __array_function__(self, function: Any, types: Sequence[type], args: Any, kwargs: Any) -> NoReturn:
+    def __array_function__(
+        self, function: Any, types: Sequence[type], args: Any, kwargs: Any
+    ) -> NoReturn:
         raise self._numpy(function.__name__)
 
     def _numpy(self, name: str) -> Exception:

@@ -35,7 +35,9 @@ def getitem(x: Stream, key: Any) -> Stream:
     if len(arrays) > 1:
         raise _unsupported(x, "more than one index array")
     start, stop, step = _bounds(x, items)
-    whole = all(s == (0, n, 1) for s, n in zip(zip(start, stop, step, strict=True), x.shape, strict=True))
+    whole = all(
+        s == (0, n, 1) for s, n in zip(zip(start, stop, step, strict=True), x.shape, strict=True)
+    )
     out = x if whole else apply("slice", x, start=start, stop=stop, step=step)
     return _dropped(out, items)
 
@@ -55,7 +57,10 @@ def _items(x: Stream, key: Any) -> list[Item]:
     rest = (slice(None),) * (x.ndim - named)
     at = places[0] if places else len(given)
     lengths = iter(x.shape)
-    return [_item(x, i, 1 if i is None else next(lengths)) for i in (*given[:at], *rest, *given[at + 1 :])]
+    return [
+        _item(x, i, 1 if i is None else next(lengths))
+        for i in (*given[:at], *rest, *given[at + 1 :])
+    ]
 
 
 def _item(x: Stream, item: Any, n: int) -> Item:
@@ -78,9 +83,15 @@ def _item(x: Stream, item: Any, n: int) -> Item:
     return index % n if index.ndim else int(index) % n
 
 
-def _bounds(x: Stream, items: list[Item]) -> tuple[tuple[int, ...], tuple[int | None, ...], tuple[int, ...]]:
-    bounds = [_bound(x, i, n) for i, n in zip([i for i in items if i is not None], x.shape, strict=True)]
-    start, stop, step = (tuple(part) for part in zip(*bounds, strict=True)) if bounds else ((), (), ())
+def _bounds(
+    x: Stream, items: list[Item]
+) -> tuple[tuple[int, ...], tuple[int | None, ...], tuple[int, ...]]:
+    bounds = [
+        _bound(x, i, n) for i, n in zip([i for i in items if i is not None], x.shape, strict=True)
+    ]
+    start, stop, step = (
+        (tuple(part) for part in zip(*bounds, strict=True)) if bounds else ((), (), ())
+    )
     return start, stop, step  # type: ignore[return-value]
 
 
@@ -98,7 +109,12 @@ def _slice(x: Stream, item: slice, n: int) -> tuple[int, int | None, int]:
         )  # fmt: skip
     low, high, by = item.indices(n)
     if len(range(low, high, by)) == 0:
-        raise fail("SE202", f"an empty slice of an axis of length {n}", trace.here(), (f"`{x.var.name}`", x.var.loc))
+        raise fail(
+            "SE202",
+            f"an empty slice of an axis of length {n}",
+            trace.here(),
+            (f"`{x.var.name}`", x.var.loc),
+        )
     return low, None if high < 0 else high, by
 
 
@@ -145,7 +161,13 @@ def update(x: Tensor, row: Tensor, i: Tensor, axis: int = 0) -> Stream:
     axis = axis_of(axis, whole.ndim)
     value = as_stream(row, whole.format)
     same_format(whole, value)
-    return apply("update", whole, _spread(value, whole.shape[:axis] + whole.shape[axis + 1 :]), as_stream(i), axis=axis)
+    return apply(
+        "update",
+        whole,
+        _spread(value, whole.shape[:axis] + whole.shape[axis + 1 :]),
+        as_stream(i),
+        axis=axis,
+    )
 
 
 @recovering
@@ -199,13 +221,20 @@ class Place:
 
 
 @recovering
-def _changed(x: Stream, key: Any, value: Tensor, change: Callable[[Stream, list[Item], Stream], Stream]) -> Stream:
+def _changed(
+    x: Stream, key: Any, value: Tensor, change: Callable[[Stream, list[Item], Stream], Stream]
+) -> Stream:
     new = as_stream(value, x.format)
     same_format(x, new)
     return _inside(x, _items(x, key), new, change)
 
 
-def _inside(x: Stream, items: list[Item], value: Stream, change: Callable[[Stream, list[Item], Stream], Stream]) -> Stream:
+def _inside(
+    x: Stream,
+    items: list[Item],
+    value: Stream,
+    change: Callable[[Stream, list[Item], Stream], Stream],
+) -> Stream:
     """Goes into the rows that scalar index streams choose, changes what is static there, and puts the rows back."""
     axis = 0
     for place, item in enumerate(items):
@@ -232,14 +261,18 @@ def _increased(x: Stream, items: list[Item], value: Stream) -> Stream:
     if all(isinstance(item, int | slice | None) for item in items):
         return _replaced(x, items, getitem(x, tuple(items)) + value)
     first, *rest = items
-    if isinstance(first, Stream) and all(isinstance(item, slice) and item == slice(None) for item in rest):
+    if isinstance(first, Stream) and all(
+        isinstance(item, slice) and item == slice(None) for item in rest
+    ):
         rows = _spread(value, (*first.shape, *x.shape[1:]))
         return f.scatter_add(x, f.reshape(first, -1), f.reshape(rows, (-1, *x.shape[1:])))
     if any(isinstance(item, Stream) for item in items):
         raise _unsupported(x, "adding at an index stream beside other indices")
     positions = _positions(x, items)
     part = f.reshape(_spread(value, positions.shape), -1)
-    return f.reshape(f.scatter_add(f.reshape(x, -1), positions.ravel().astype(np.int32), part), x.shape)
+    return f.reshape(
+        f.scatter_add(f.reshape(x, -1), positions.ravel().astype(np.int32), part), x.shape
+    )
 
 
 def _positions(x: Stream, items: list[Item]) -> np.ndarray[Any, Any]:

@@ -120,7 +120,11 @@ class Tree:
 
 
 def state(
-    init: Any, *, reset: Stream | None = None, until: Stream | None = None, format: Format | None = None
+    init: Any,
+    *,
+    reset: Stream | None = None,
+    until: Stream | None = None,
+    format: Format | None = None,
 ) -> Any:
     """A value carried from the previous tick: `init` where the segment opens, else what `.next` was a tick ago.
 
@@ -137,11 +141,17 @@ def state(
     [0, 1, 1]
     """
     opening = _opening(reset, until)
-    return _memories(init, trace.assigned("state"), format, "next", lambda i, n: _state(i, n, opening))
+    return _memories(
+        init, trace.assigned("state"), format, "next", lambda i, n: _state(i, n, opening)
+    )
 
 
 def costate(
-    final: Any, *, reset: Stream | None = None, until: Stream | None = None, format: Format | None = None
+    final: Any,
+    *,
+    reset: Stream | None = None,
+    until: Stream | None = None,
+    format: Format | None = None,
 ) -> Any:
     """A value carried back from the next tick: `final` where the segment closes, else what `.prev` is a tick later.
 
@@ -149,11 +159,17 @@ def costate(
     (Pontryagin et al. 1962).
     """
     opening = _opening(reset, until)
-    return _memories(final, trace.assigned("costate"), format, "prev", lambda f, n: _costate(f, n, opening))
+    return _memories(
+        final, trace.assigned("costate"), format, "prev", lambda f, n: _costate(f, n, opening)
+    )
 
 
 def _memories(
-    init: Any, name: str, format: Format | None, attribute: str, make: Callable[[Stream, str], Memory]
+    init: Any,
+    name: str,
+    format: Format | None,
+    attribute: str,
+    make: Callable[[Stream, str], Memory],
 ) -> Any:
     leaves, form = tree.flatten(init)
     made = [make(_initial(i, format), n) for i, n in zip(leaves, form.names(name), strict=True)]
@@ -163,7 +179,12 @@ def _memories(
 def _initial(value: Any, format: Format | None) -> Stream:
     """Of a tree, the numbers that are none of that format keep their own."""
     stream = as_stream(value, format)
-    if format is None or isinstance(value, Stream) or stream.format == format or stream.format is bool_:
+    if (
+        format is None
+        or isinstance(value, Stream)
+        or stream.format == format
+        or stream.format is bool_
+    ):
         return stream
     raise fail("SE203", f"a first value of {stream.format} in a memory of {format}", trace.here())
 
@@ -183,7 +204,12 @@ def _post(final: Var, arg: Var) -> Post:
 
 
 def _memory(
-    init: Stream, name: str, resets: tuple[Var, ...], what: str, hint: str, form: Callable[[Var, Var], Fby | Post]
+    init: Stream,
+    name: str,
+    resets: tuple[Var, ...],
+    what: str,
+    hint: str,
+    form: Callable[[Var, Var], Fby | Post],
 ) -> tuple[Stream, Callable[[Stream], None]]:
     stream, pending = _declare(init.type, name, "SE102", what, hint)
     region = stream.region
@@ -226,7 +252,9 @@ def _after(until: Stream) -> Stream:
     return Stream(region.graph.new(Fby(never, var), var.type, "opens"), region)
 
 
-def fby(init: Tensor, x: Stream, *, reset: Stream | None = None, until: Stream | None = None) -> Stream:
+def fby(
+    init: Tensor, x: Stream, *, reset: Stream | None = None, until: Stream | None = None
+) -> Stream:
     """`init` where the segment opens, else x at the previous tick (Lustre's `init -> pre x`).
 
     >>> import seiche as sc
@@ -241,7 +269,9 @@ def fby(init: Tensor, x: Stream, *, reset: Stream | None = None, until: Stream |
     return Stream(memory.var, trace.home_of((x,), memory.region))
 
 
-def post(x: Stream, final: Tensor, *, reset: Stream | None = None, until: Stream | None = None) -> Stream:
+def post(
+    x: Stream, final: Tensor, *, reset: Stream | None = None, until: Stream | None = None
+) -> Stream:
     """x at the next tick; `final` where the segment closes. Outside of a recurrence it costs a tick of latency."""
     memory = _costate(_shaped(final, x), trace.assigned("post"), _opening(reset, until))
     memory.prev = x
@@ -314,7 +344,9 @@ def var(type: Format | Type) -> Variable:
     [1.0, 3.0, 6.0]
     """
     full = type if isinstance(type, Type) else Type(type)
-    stream, pending = _declare(full, trace.assigned("var"), "SE106", "the variable", "write `.define(...)`")
+    stream, pending = _declare(
+        full, trace.assigned("var"), "SE106", "the variable", "write `.define(...)`"
+    )
     return Variable(stream, pending)
 
 
@@ -352,5 +384,3 @@ def _kept(x: Stream, init: Tensor, cond: Stream, on: bool) -> Stream:
     before = when(memory, cond, not on)
     kept.define(merge(cond, x, before) if on else merge(cond, before, x))
     return Stream(kept.var, kept.region)
-
-

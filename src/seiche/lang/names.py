@@ -33,7 +33,11 @@ def assigned(default: str) -> str:
     span = _span(frame)
     if span is None:
         return default
-    around = [(s, n) for s, n in _assignments(frame).get(span[0], ()) if s[:2] <= span[:2] and span[2:] <= s[2:]]
+    around = [
+        (s, n)
+        for s, n in _assignments(frame).get(span[0], ())
+        if s[:2] <= span[:2] and span[2:] <= s[2:]
+    ]
     return max(around, default=(span, default))[1]
 
 
@@ -60,7 +64,10 @@ def _internal(file: str) -> bool:
     return os.path.abspath(file).startswith(_PACKAGE) or file in _MACHINERY
 
 
-_MACHINERY = {os.path.join(os.path.dirname(ast.__file__), name) for name in ("contextlib.py", "functools.py", "copy.py")}
+_MACHINERY = {
+    os.path.join(os.path.dirname(ast.__file__), name)
+    for name in ("contextlib.py", "functools.py", "copy.py")
+}
 """Modules of Python's own that call back into this package."""
 
 
@@ -97,7 +104,12 @@ def _read(text: str) -> dict[int, list[tuple[Span, str]]]:
         return found
     for stmt in ast.walk(tree):
         for value, name in _named(stmt):
-            span = (value.lineno, value.col_offset, value.end_lineno or 0, value.end_col_offset or 0)
+            span = (
+                value.lineno,
+                value.col_offset,
+                value.end_lineno or 0,
+                value.end_col_offset or 0,
+            )
             for line in range(span[0], span[2] + 1):
                 found[line].append((span, name))
     return found
@@ -108,7 +120,10 @@ def _named(stmt: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
     match stmt:
         case ast.Assign(targets=[target, *_], value=value):
             yield from _paired(target, value)
-        case ast.AnnAssign(target=target, value=ast.expr() as value) | ast.NamedExpr(target=target, value=value):
+        case (
+            ast.AnnAssign(target=target, value=ast.expr() as value)
+            | ast.NamedExpr(target=target, value=value)
+        ):
             yield from _paired(target, value)
         case ast.AugAssign(target=ast.Name(id=name)):
             yield stmt, name

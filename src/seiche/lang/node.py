@@ -35,7 +35,9 @@ class Traced:
 class NodeFunction:
     """What `@node` makes. Called while tracing, it is an instance; `sc.compile` makes it run."""
 
-    def __init__(self, function: Callable[..., Any], scope: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], scope: Mapping[str, Any] | None = None
+    ) -> None:
         """`scope` holds names that annotations may use beside the function's globals."""
         self.function = function
         self.name: str = getattr(function, "__name__", type(function).__name__)
@@ -46,7 +48,9 @@ class NodeFunction:
 
     def __get__(self, owner: Any, kind: type | None = None) -> NodeFunction:
         """As a method, a node of its object."""
-        return self if owner is None else NodeFunction(self.function.__get__(owner, kind), self._hints)
+        return (
+            self if owner is None else NodeFunction(self.function.__get__(owner, kind), self._hints)
+        )
 
     @functools.cached_property
     def annotations(self) -> dict[str, Any]:
@@ -64,7 +68,9 @@ class NodeFunction:
         trace.current()
         reset = None if "reset" in self.signature.parameters else kwargs.pop("reset", None)
         bound = self._bind(args, kwargs)
-        given = tuple(x for x in tree.flatten(list(bound.arguments.values()))[0] if isinstance(x, Stream))
+        given = tuple(
+            x for x in tree.flatten(list(bound.arguments.values()))[0] if isinstance(x, Stream)
+        )
         with trace.instance(self.name, None if reset is None else condition(reset, "reset"), given):
             return self._run(bound)
 
@@ -73,7 +79,10 @@ class NodeFunction:
             return self.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise fail(
-                "SE109", f"{self.name}: {error}", trace.here(), (f"{self.name}{self.signature}", self.where)
+                "SE109",
+                f"{self.name}: {error}",
+                trace.here(),
+                (f"{self.name}{self.signature}", self.where),
             ) from None
 
     def _run(self, bound: inspect.BoundArguments) -> Any:
@@ -84,7 +93,9 @@ class NodeFunction:
             if kind is inspect.Parameter.VAR_POSITIONAL:
                 bound.arguments[name] = tuple(self._argument(name, types, each) for each in value)
             elif kind is inspect.Parameter.VAR_KEYWORD:
-                bound.arguments[name] = {n: self._argument(n, types, each) for n, each in value.items()}
+                bound.arguments[name] = {
+                    n: self._argument(n, types, each) for n, each in value.items()
+                }
             elif value is not None:
                 bound.arguments[name] = self._argument(name, types, value)
         result = self.function(*bound.args, **bound.kwargs)
@@ -107,7 +118,9 @@ class NodeFunction:
                 code, f"{self.name}: {what} is a tree of another form", place,
                 str(error), (f"{self.name}{self.signature}", self.where),
             ) from None  # fmt: skip
-        return form.unflatten([self._leaf(code, what, t, v, place) for t, v in zip(wanted, given, strict=True)])
+        return form.unflatten(
+            [self._leaf(code, what, t, v, place) for t, v in zip(wanted, given, strict=True)]
+        )
 
     def _leaf(self, code: str, what: str, type: Type, value: Any, place: Loc) -> Stream:
         if not isinstance(value, Stream) and not _number(value):
@@ -161,7 +174,9 @@ class NodeFunction:
         try:
             bound = self.signature.bind_partial(*args, **static)
         except TypeError as error:
-            raise fail("SE109", f"{self.name}: {error}", self.where, f"{self.name}{self.signature}") from None
+            raise fail(
+                "SE109", f"{self.name}: {error}", self.where, f"{self.name}{self.signature}"
+            ) from None
         inputs: dict[str, Any] = {}
         for name, parameter in self.signature.parameters.items():
             given = name in bound.arguments
@@ -196,7 +211,9 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 def _ordered(bound: inspect.BoundArguments) -> OrderedDict[str, Any]:
     """The arguments in the order of the signature, as `BoundArguments` wants them."""
-    return OrderedDict((n, bound.arguments[n]) for n in bound.signature.parameters if n in bound.arguments)
+    return OrderedDict(
+        (n, bound.arguments[n]) for n in bound.signature.parameters if n in bound.arguments
+    )
 
 
 def _written(function: Any) -> Any:
@@ -242,9 +259,15 @@ def as_types(annotation: Any) -> Any:
         return annotation
     if isinstance(annotation, Format):
         return Type(annotation)
-    if isinstance(annotation, type) and (is_dataclass(annotation) or hasattr(annotation, "_fields")):
+    if isinstance(annotation, type) and (
+        is_dataclass(annotation) or hasattr(annotation, "_fields")
+    ):
         hints = _hints(annotation, {})
-        names = [f.name for f in fields(annotation) if f.init] if is_dataclass(annotation) else annotation._fields  # type: ignore[attr-defined]
+        names = (
+            [f.name for f in fields(annotation) if f.init]
+            if is_dataclass(annotation)
+            else annotation._fields
+        )  # type: ignore[attr-defined]
         parts = {name: as_types(hints.get(name)) for name in names}
         return annotation(**parts) if parts and None not in parts.values() else None
     if get_origin(annotation) is tuple:
@@ -261,12 +284,17 @@ def _hints(function: Any, scope: Mapping[str, Any]) -> dict[str, Any]:
     written = _written(function)
     module = sys.modules.get(getattr(written, "__module__", ""))
     names = (vars(module) if module else {}) | getattr(written, "__globals__", {}) | dict(scope)
-    return {name: _evaluated(hint, names) for name, hint in getattr(written, "__annotations__", {}).items()}
+    return {
+        name: _evaluated(hint, names)
+        for name, hint in getattr(written, "__annotations__", {}).items()
+    }
 
 
 def _evaluated(hint: Any, names: dict[str, Any]) -> Any:
     try:
-        while isinstance(hint, str | ForwardRef):  # quoted, perhaps under `from __future__ import annotations`
+        while isinstance(
+            hint, str | ForwardRef
+        ):  # quoted, perhaps under `from __future__ import annotations`
             hint = eval(hint if isinstance(hint, str) else hint.__forward_arg__, names)
     except Exception:
         return None
@@ -276,7 +304,9 @@ def _evaluated(hint: Any, names: dict[str, Any]) -> Any:
 def _results(name: str, result: Any, where: Loc) -> tuple[list[Stream], Any]:
     leaves, form = tree.flatten(result)
     if not leaves:
-        raise fail("SE111", f"{name} returns nothing", where, hint="return a stream or a tree of streams")
+        raise fail(
+            "SE111", f"{name} returns nothing", where, hint="return a stream or a tree of streams"
+        )
     for leaf in leaves:
         if not isinstance(leaf, Stream) and not _number(leaf):
             raise fail(
@@ -309,7 +339,11 @@ def _same(function: NodeFunction, first: Node, second: Node) -> None:
 
 
 def subgraph(
-    name: str, kind: trace.GraphKind, function: Callable[..., Any], types: tuple[Any, ...], names: Sequence[str] = ()
+    name: str,
+    kind: trace.GraphKind,
+    function: Callable[..., Any],
+    types: tuple[Any, ...],
+    names: Sequence[str] = (),
 ) -> tuple[Graph, list[Var], Any]:
     """Traces `function` over fresh inputs of these types, in a graph inside the current one; its results, unfinished.
 
@@ -362,10 +396,18 @@ def name_of(function: Callable[..., Any]) -> str:
 def _argument_names(function: Callable[..., Any], types: tuple[Any, ...]) -> list[str]:
     """A name for each leaf of the arguments, after the function's own."""
     try:
-        signature = function.signature if isinstance(function, NodeFunction) else inspect.signature(function)
+        signature = (
+            function.signature
+            if isinstance(function, NodeFunction)
+            else inspect.signature(function)
+        )
         positional = [n for n, p in signature.parameters.items() if p.kind not in _VARIADIC]
     except (TypeError, ValueError):
         positional = []
     spare = [f"{name_of(function)}_{i}" for i in range(len(types))]
     names = [*positional[: len(types)], *spare[len(positional) :]]
-    return [path for name, t in zip(names, types, strict=True) for path in tree.flatten(t)[1].names(name)]
+    return [
+        path
+        for name, t in zip(names, types, strict=True)
+        for path in tree.flatten(t)[1].names(name)
+    ]

@@ -42,7 +42,9 @@ def _batched(left: Stream, right: Stream, a: Stream, b: Stream) -> Stream:
     except ValueError:
         return recover(_misfit(a, b, "their batches do not broadcast"), a.type, a, b)
     return apply(
-        "matmul", broadcast_to(left, (*batch, *left.shape[-2:])), broadcast_to(right, (*batch, *right.shape[-2:]))
+        "matmul",
+        broadcast_to(left, (*batch, *left.shape[-2:])),
+        broadcast_to(right, (*batch, *right.shape[-2:])),
     )
 
 
@@ -120,13 +122,20 @@ def convolution(
     steps, spread = _each(strides, rank), _each(dilation, rank)
     window = w.shape[:rank]
     if rank < 1 or x.ndim < rank + 1 or x.shape[-1] != w.shape[-2] * groups or w.shape[-1] % groups:
-        return recover(_misfit(x, w, f"conv wants [*batch, *spatial, in] and [*window, in / {groups}, out]"), x.type, x, w)
+        return recover(
+            _misfit(x, w, f"conv wants [*batch, *spatial, in] and [*window, in / {groups}, out]"),
+            x.type,
+            x,
+            w,
+        )
     low, high = _padding(padding, x.shape[-rank - 1 : -1], window, steps, spread)
     taps = apply("patches", x, window=window, strides=steps, dilation=spread, low=low, high=high)
     places = taps.shape[: x.ndim - 1]
     count = prod(window)
     if groups == 1:
-        flat = apply("matmul", f.reshape(taps, (-1, count * x.shape[-1])), f.reshape(w, (-1, w.shape[-1])))
+        flat = apply(
+            "matmul", f.reshape(taps, (-1, count * x.shape[-1])), f.reshape(w, (-1, w.shape[-1]))
+        )
         return f.reshape(flat, (*places, w.shape[-1]))
     return _grouped(taps, w, places, count, groups)
 
@@ -137,7 +146,11 @@ def _grouped(taps: Stream, w: Stream, places: tuple[int, ...], count: int, group
         return f.sum(f.reshape(taps, (*places, count, groups)) * f.reshape(w, (count, groups)), -2)
     by_group = f.transpose(f.reshape(taps, (-1, count, groups, per)), (2, 0, 1, 3))
     weights = f.transpose(f.reshape(w, (count, per, groups, out)), (2, 0, 1, 3))
-    flat = apply("matmul", f.reshape(by_group, (groups, -1, count * per)), f.reshape(weights, (groups, count * per, out)))
+    flat = apply(
+        "matmul",
+        f.reshape(by_group, (groups, -1, count * per)),
+        f.reshape(weights, (groups, count * per, out)),
+    )
     return f.reshape(f.transpose(flat, (1, 0, 2)), (*places, groups * out))
 
 
@@ -159,10 +172,18 @@ def _padding(
         case "causal":
             return tuple(reach), (0,) * len(window)
         case "same":
-            ends = [-(-n // s) * s - s + r + 1 - n for n, s, r in zip(spatial, strides, reach, strict=True)]
+            ends = [
+                -(-n // s) * s - s + r + 1 - n
+                for n, s, r in zip(spatial, strides, reach, strict=True)
+            ]
             total = [max(e, 0) for e in ends]
             return tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
         case str():
-            raise fail("SE201", f"padding {padding!r}", trace.here(), hint='"valid", "same", "causal" or pairs')
+            raise fail(
+                "SE201",
+                f"padding {padding!r}",
+                trace.here(),
+                hint='"valid", "same", "causal" or pairs',
+            )
         case _:
             return tuple(p[0] for p in padding), tuple(p[1] for p in padding)

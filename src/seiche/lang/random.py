@@ -36,7 +36,13 @@ def split(key: Tensor, n: int = 2) -> list[Stream]:
     return [fold_in(key, np.uint32(i)) for i in range(n)]
 
 
-def uniform(key: Tensor, shape: Shape = (), low: float = 0.0, high: float = 1.0, format: Format = formats.f32) -> Stream:
+def uniform(
+    key: Tensor,
+    shape: Shape = (),
+    low: float = 0.0,
+    high: float = 1.0,
+    format: Format = formats.f32,
+) -> Stream:
     """Uniform draws in [low, high)."""
     draws = apply("uniform01", bits(key, shape), format=format)
     return draws if (low, high) == (0.0, 1.0) else draws * (high - low) + low

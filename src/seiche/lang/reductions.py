@@ -14,7 +14,11 @@ def _reduce(op: str, x: Tensor, axis: Axis, keepdims: bool) -> Stream:
     stream = as_stream(x)
     gone = axes(axis, stream.ndim)
     out = apply(op, stream, axes=gone) if gone else stream
-    return reshape(out, [1 if a in gone else n for a, n in enumerate(stream.shape)]) if keepdims else out
+    return (
+        reshape(out, [1 if a in gone else n for a, n in enumerate(stream.shape)])
+        if keepdims
+        else out
+    )
 
 
 def sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Stream:

@@ -39,12 +39,16 @@ class Latches:
 
     graph: Graph
     clocks: Clocks
-    kept: dict[tuple[Var, Var, bool], Var] = field(default_factory=dict[tuple["Var", "Var", bool], "Var"])
+    kept: dict[tuple[Var, Var, bool], Var] = field(
+        default_factory=dict[tuple["Var", "Var", bool], "Var"]
+    )
     either: dict[tuple[Var, Var], Var] = field(default_factory=dict[tuple["Var", "Var"], "Var"])
 
     def joined(self, own: Var | None, others: Sequence[Var], clock: Clock) -> Var | None:
         """One reset, on a memory's clock."""
-        causes = dict.fromkeys([*(() if own is None else (own,)), *(self.down(r, clock) for r in others)])
+        causes = dict.fromkeys(
+            [*(() if own is None else (own,)), *(self.down(r, clock) for r in others)]
+        )
         return functools.reduce(self._or, causes) if causes else None
 
     def down(self, reset: Var, slow: Clock) -> Var:
@@ -91,7 +95,12 @@ def _under(graph: Graph, eq: Equation) -> list[Equation]:
     by a frame of its own, which closes just before the reset. (Its parameters would be missing then: SE603 without it.)
     """
     frame = eq.rhs
-    if not isinstance(frame, Frame) or "stream" not in frame.outs or not all(frame.mapped) or frame.reset is None:
+    if (
+        not isinstance(frame, Frame)
+        or "stream" not in frame.outs
+        or not all(frame.mapped)
+        or frame.reset is None
+    ):
         return [eq]
     graph.loc, graph.scope = frame.until.loc, frame.until.scope
     soon = graph.post(frame.reset, graph.lit(False, frame.reset.type, "never"))

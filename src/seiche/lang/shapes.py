@@ -43,7 +43,9 @@ def axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     >>> axes(-1, 3), axes(None, 2)
     ((2,), (0, 1))
     """
-    given = tuple(range(ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+    given = (
+        tuple(range(ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+    )
     found = [axis_of(a, ndim) for a in given]
     if len(set(found)) < len(found):
         raise fail("SE202", f"axes {given} name an axis twice", trace.here())
@@ -70,7 +72,11 @@ def reshape(x: Tensor, shape: int | Sequence[int]) -> Stream:
 def transpose(x: Tensor, perm: Sequence[int] | None = None) -> Stream:
     """x with its axes permuted; reversed when `perm` is not given."""
     stream = as_stream(x)
-    order = tuple(range(stream.ndim)[::-1]) if perm is None else tuple(axis_of(a, stream.ndim) for a in perm)
+    order = (
+        tuple(range(stream.ndim)[::-1])
+        if perm is None
+        else tuple(axis_of(a, stream.ndim) for a in perm)
+    )
     if sorted(order) != list(range(stream.ndim)):
         raise fail("SE202", f"{tuple(perm or ())} is no order of {stream.ndim} axes", trace.here())
     return stream if order == tuple(range(stream.ndim)) else apply("transpose", stream, perm=order)
@@ -108,10 +114,18 @@ def expand_dims(x: Tensor, axis: int) -> Stream:
 def squeeze(x: Tensor, axis: Axis = None) -> Stream:
     """x without axes of length 1."""
     stream = as_stream(x)
-    gone = [a for a in range(stream.ndim) if stream.shape[a] == 1] if axis is None else axes(axis, stream.ndim)
+    gone = (
+        [a for a in range(stream.ndim) if stream.shape[a] == 1]
+        if axis is None
+        else axes(axis, stream.ndim)
+    )
     long = [a for a in gone if stream.shape[a] != 1]
     if long:
-        raise fail("SE201", f"axis {long[0]} has length {stream.shape[long[0]]}: squeeze drops those of length 1", trace.here())
+        raise fail(
+            "SE201",
+            f"axis {long[0]} has length {stream.shape[long[0]]}: squeeze drops those of length 1",
+            trace.here(),
+        )
     return reshape(stream, [n for a, n in enumerate(stream.shape) if a not in gone])
 
 
@@ -149,7 +163,10 @@ def split(x: Tensor, parts: int | Sequence[int], axis: int = 0) -> list[Stream]:
             raise fail("SE201", f"{length} does not split into {parts} equal parts", trace.here())
         parts = range(length // parts, length, length // parts)
     bounds = [0, *parts, length]
-    return [stream[(slice(None),) * axis + (slice(low, high),)] for low, high in itertools.pairwise(bounds)]
+    return [
+        stream[(slice(None),) * axis + (slice(low, high),)]
+        for low, high in itertools.pairwise(bounds)
+    ]
 
 
 @recovering
@@ -164,7 +181,9 @@ def flip(x: Tensor, axis: Axis = None) -> Stream:
     """x in reverse order along axes."""
     stream = as_stream(x)
     gone = axes(axis, stream.ndim)
-    return stream[tuple(slice(None, None, -1) if a in gone else slice(None) for a in range(stream.ndim))]
+    return stream[
+        tuple(slice(None, None, -1) if a in gone else slice(None) for a in range(stream.ndim))
+    ]
 
 
 @recovering

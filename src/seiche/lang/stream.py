@@ -293,7 +293,9 @@ def constant(value: Constant, format: Format | None = None) -> Stream:
     """
     chosen = format or natural(value)
     if format is not None and not adopts(value, format):
-        raise fail("SE203", f"a constant of {natural(value)} where {format} is needed", trace.here())
+        raise fail(
+            "SE203", f"a constant of {natural(value)} where {format} is needed", trace.here()
+        )
     region = trace.current().region
     given = np.asarray(value)
     _in_range(given, chosen)
@@ -336,7 +338,9 @@ def as_stream(x: Tensor, format: Format | None = None) -> Stream:
 
 def _array(x: Any) -> np.ndarray[Any, Any]:
     if isinstance(x, list | tuple) and any(isinstance(item, Stream) for item in x):
-        raise fail("SE201", "a list of streams is no tensor", trace.here(), hint="use sc.stack([...])")
+        raise fail(
+            "SE201", "a list of streams is no tensor", trace.here(), hint="use sc.stack([...])"
+        )
     array = np.asarray(x)
     if array.dtype == object and isinstance(x, int):
         raise fail("SE201", f"the constant {x} fits no format", trace.here())
@@ -468,7 +472,11 @@ def apply(op: str, *args: Stream, **params: Any) -> Stream:
         found = use(op, tuple(v.type for v in operands), params)
     except SignatureError as error:
         why = (str(error), *((f"`{v.name}` is {v.type}", v.loc) for v in operands))
-        return recover(fail("SE201", f"`{op}` does not apply to these types", trace.here(), *why), args[0].type, *args)
+        return recover(
+            fail("SE201", f"`{op}` does not apply to these types", trace.here(), *why),
+            args[0].type,
+            *args,
+        )
     graph = region.graph
     known = [graph.constants.get(v) for v in operands]
     if found.out.size <= FOLD and all(lit is not None for lit in known):

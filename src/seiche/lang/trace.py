@@ -53,7 +53,9 @@ class Region:
     cond: Var | None = None
     on: bool = True
     entered: dict[Var, Var] = field(default_factory=dict["Var", "Var"])
-    children: dict[tuple[Var, bool], Region] = field(default_factory=dict[tuple["Var", bool], "Region"])
+    children: dict[tuple[Var, bool], Region] = field(
+        default_factory=dict[tuple["Var", bool], "Region"]
+    )
     anchor: Var | None = None
 
     def clock(self, cond: Var, on: bool = True) -> Region:
@@ -185,7 +187,9 @@ class Graph(Builder):
         if self.diagnostics and (undefined or self.kind in ("node", "function")):
             raise SeicheError(self.diagnostics)
         resets.attach(self)
-        node = Node(self.name, tuple(self.inputs), outputs, self.eqs, self.where, tuple(self.checks))
+        node = Node(
+            self.name, tuple(self.inputs), outputs, self.eqs, self.where, tuple(self.checks)
+        )
         return self._without_idle(self.resolved(node))
 
     def so_far(self) -> Node:
@@ -248,7 +252,9 @@ class Pending:
     defined: Loc | None = None
 
     def complaint(self) -> Diagnostic:
-        return Diagnostic(self.code, f"{self.what} `{self.var.name}` has no equation", self.var.loc, (), self.hint)
+        return Diagnostic(
+            self.code, f"{self.what} `{self.var.name}` has no equation", self.var.loc, (), self.hint
+        )
 
     def define(self, place: Loc) -> None:
         """Notes that the equation exists; raises SE103 the second time."""
@@ -317,11 +323,15 @@ def within(context: Context) -> Iterator[Context]:
 
 
 @contextmanager
-def instance(name: str, reset: Stream | None = None, arguments: tuple[Stream, ...] = ()) -> Iterator[None]:
+def instance(
+    name: str, reset: Stream | None = None, arguments: tuple[Stream, ...] = ()
+) -> Iterator[None]:
     """One use of a node: a step down the path, at the pace of its arguments, with a reset of its own if given."""
     context = current()
     home = home_of(arguments, context.region)
-    inner = replace(context, path=(*context.path, name), pace=context.pace if home is context.region else home)
+    inner = replace(
+        context, path=(*context.path, name), pace=context.pace if home is context.region else home
+    )
     if reset is not None:
         inner = replace(inner, resets=(*context.resets, as_reset(reset)))
     with within(inner):
@@ -361,7 +371,9 @@ def as_reset(stream: Stream) -> Var:
 def _leave(stream: Stream, var: Var, home: Region) -> tuple[Var, Region]:
     """Out of a closed graph: only frames let their streams out."""
     graph = home.graph
-    draft = next((d for d in (graph.around.graph.frames if graph.around else ()) if d.graph is graph), None)
+    draft = next(
+        (d for d in (graph.around.graph.frames if graph.around else ()) if d.graph is graph), None
+    )
     if draft is None or graph.around is None:
         raise fail(
             "SE108", f"`{var.name}` is used outside of the {_KINDS[graph.kind]} that made it", here(),
@@ -386,5 +398,3 @@ def home_of(streams: tuple[Stream, ...], target: Region) -> Region:
         if region is not target and target in region.ancestors() and region.graph is target.graph:
             return region
     return target
-
-

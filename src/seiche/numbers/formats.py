@@ -37,7 +37,9 @@ class Format:
         """Name of the machine format that holds the values: one of f32, f64, i8..i64, u8..u64, bool."""
         if self.kind == "float":
             # Rounding twice is harmless when the carrier has 2p + 2 bits: p <= 11 in f32, p <= 25 in f64.
-            fits = (self.exponent, self.mantissa) == (8, 23) or (self.exponent <= 8 and self.mantissa <= 10)
+            fits = (self.exponent, self.mantissa) == (8, 23) or (
+                self.exponent <= 8 and self.mantissa <= 10
+            )
             return "f32" if fits else "f64"
         if self.kind == "fixed":
             return "f64"
@@ -101,7 +103,9 @@ class Type:
         return self.size * self.format.itemsize
 
     def __str__(self) -> str:
-        return f"{self.format}[{', '.join(map(str, self.shape))}]" if self.shape else str(self.format)
+        return (
+            f"{self.format}[{', '.join(map(str, self.shape))}]" if self.shape else str(self.format)
+        )
 
     __repr__ = __str__
 
@@ -123,7 +127,8 @@ i8, i16, i32, i64 = (Format(f"i{b}", "int", b) for b in (8, 16, 32, 64))
 u8, u16, u32, u64 = (Format(f"u{b}", "uint", b) for b in (8, 16, 32, 64))
 
 NAMED: dict[str, Format] = {
-    f.name: f for f in (f64, f32, f16, bf16, e5m2, e4m3, bool_, i8, i16, i32, i64, u8, u16, u32, u64)
+    f.name: f
+    for f in (f64, f32, f16, bf16, e5m2, e4m3, bool_, i8, i16, i32, i64, u8, u16, u32, u64)
 }
 
 
@@ -134,11 +139,15 @@ def float_(exponent: int, mantissa: int) -> Format:
     (True, float<4, 7>)
     """
     if not (2 <= exponent <= 11 and 1 <= mantissa <= 52):
-        raise ValueError(f"float_({exponent}, {mantissa}): 2 to 11 exponent bits and 1 to 52 mantissa bits")
+        raise ValueError(
+            f"float_({exponent}, {mantissa}): 2 to 11 exponent bits and 1 to 52 mantissa bits"
+        )
     for known in (f64, f32, f16, bf16, e5m2):
         if (known.exponent, known.mantissa) == (exponent, mantissa):
             return known
-    return Format(f"float<{exponent}, {mantissa}>", "float", 1 + exponent + mantissa, exponent, mantissa)
+    return Format(
+        f"float<{exponent}, {mantissa}>", "float", 1 + exponent + mantissa, exponent, mantissa
+    )
 
 
 def fixed(integer: int, fraction: int) -> Format:
@@ -150,7 +159,9 @@ def fixed(integer: int, fraction: int) -> Format:
     fixed<4, 12>
     """
     if integer < 1 or fraction < 0 or integer + fraction > 26:
-        raise ValueError(f"fixed({integer}, {fraction}): at least 1 integer bit, and 26 bits at most in all")
+        raise ValueError(
+            f"fixed({integer}, {fraction}): at least 1 integer bit, and 26 bits at most in all"
+        )
     return Format(f"fixed<{integer}, {fraction}>", "fixed", integer + fraction, integer, fraction)
 
 
@@ -166,4 +177,6 @@ def parse(name: str) -> Format:
     if head in ("float", "fixed") and rest.endswith(">"):
         first, second = (int(part) for part in rest[:-1].split(","))
         return float_(first, second) if head == "float" else fixed(first, second)
-    raise ValueError(f"unknown format {name!r}; known: {', '.join(NAMED)}, float<e, m>, fixed<i, f>")
+    raise ValueError(
+        f"unknown format {name!r}; known: {', '.join(NAMED)}, float<e, m>, fixed<i, f>"
+    )
