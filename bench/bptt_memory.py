@@ -171,9 +171,7 @@ def run(bench: Bench) -> Result:
         ]
         entries += [Entry(name, theirs, (ticks, form), peer=True) for name, form in FORMS.items()]
         with bench.status(f"{ticks} rows") as say:
-            times = curves[ticks] = contest(
-                entries, bench.pick(ROUNDS, 1), say=say
-            )
+            times = curves[ticks] = contest(entries, bench.pick(ROUNDS, 1), say=say)
         _table(bench, ticks, times)
         _claims(result, ticks, times)
     result.data["times"] = {t: [x.summary() for x in times.values()] for t, times in curves.items()}

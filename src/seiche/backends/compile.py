@@ -11,6 +11,7 @@ from seiche.check.run import verify
 from seiche.errors import NOWHERE, Diagnostic, SeicheError, fail
 from seiche.ir import tree
 from seiche.ir.core import Node
+from seiche.schedule.budget import bytes_of, fitted
 from seiche.schedule.lower import Lowered, lower
 from seiche.schedule.machine import schedule
 from seiche.schedule.report import Report, report
@@ -43,6 +44,7 @@ def compile(
     *args: Any,
     target: Target = "interp",
     arithmetic: Arithmetic = "strict",
+    memory: int | str | None = None,
     device: str | None = None,
     devices: int | Sequence[object] | None = None,
     shard: Mapping[str, int] | None = None,
@@ -52,6 +54,9 @@ def compile(
 
     Further arguments are those of the node that are no streams (or a type, for an argument that is to be one). Raises all
     diagnostics of the first stage that found any. `arithmetic="fast"` lets the C compiler contract and reassociate.
+
+    `memory` is a budget in bytes (or text such as "64KiB") for all that an instance holds, as the report predicts it: states,
+    frames, tape and scratch. Tapes that do not fit are recomputed in chunks, with the same bits; SE908 says what it would take.
 
     For XLA, `device` is "cpu" or "gpu" (JAX's default), `devices` a number of them or a list, and `shard` the axis of inputs,
     states and other streams, by name, that is spread over these: `compile(fleet, target="xla", devices=4, shard={"x": 0})`.
@@ -68,6 +73,8 @@ def compile(
     traced = node.trace(*args, **static)
     verify(traced.node)
     lowered = lower(traced.node)
+    if memory is not None:
+        lowered = fitted(lowered, bytes_of(memory, traced.node.loc))
     where = {"device": device, "devices": devices, "shard": shard}
     where = {name: given for name, given in where.items() if given is not None}
     executor = _executor(lowered, target, arithmetic, where)

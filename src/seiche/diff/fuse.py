@@ -7,36 +7,43 @@ Forward derivatives need it: what the transposes passed on a tape stays inside t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 from seiche.ir import core
 from seiche.ir.core import Equation, Fby, Node, Post, Scan, Var, operands, substitute
 
+Joins: TypeAlias = Callable[[Scan, Scan], bool]
+"""Whether two scans that could be one are to be."""
 
-def fuse(node: Node) -> Node:
+
+def fuse(node: Node, joins: Joins = lambda one, two: True) -> Node:
     """The node with its chains of scans fused, inside bodies too."""
-    node = replace(node, eqs=[_inside(eq) for eq in node.eqs])
-    while (pair := _find(node)) is not None:
+    node = replace(node, eqs=[_inside(eq, joins) for eq in node.eqs])
+    while (pair := _find(node, joins)) is not None:
         node = _merge(node, *pair)
     return node
 
 
-def _inside(eq: Equation) -> Equation:
+def _inside(eq: Equation, joins: Joins) -> Equation:
     return (
-        Equation(eq.outs, replace(eq.rhs, body=fuse(eq.rhs.body)))
+        Equation(eq.outs, replace(eq.rhs, body=fuse(eq.rhs.body, joins)))
         if isinstance(eq.rhs, Scan)
         else eq
     )
 
 
-def _find(node: Node) -> tuple[Equation, Equation] | None:
+def _find(node: Node, joins: Joins) -> tuple[Equation, Equation] | None:
     """Two scans that can be one."""
     scans = [eq for eq in node.eqs if isinstance(eq.rhs, Scan)]
     for first in scans:
         after = _after(node, first)
         for second in scans:
             if second is not first and _fits(first, second, after):
-                return first, second
+                assert isinstance(first.rhs, Scan) and isinstance(second.rhs, Scan)
+                if joins(first.rhs, second.rhs):
+                    return first, second
     return None
 
 

@@ -96,7 +96,9 @@ def _overflow(b: Emitter, c: Collected) -> Timed:
     extent, where = c.frame.extent, c.frame.body.loc
     fits = b.lt(c.before, b.int(extent))
     text = f"the frame holds {extent} ticks at most, and `{c.frame.until.name}` did not close it in time"
-    return Timed(Check(fits, "SE602", text, where if where.line else c.eq.outs[0].loc), c.clock, c.latency)
+    return Timed(
+        Check(fits, "SE602", text, where if where.line else c.eq.outs[0].loc), c.clock, c.latency
+    )
 
 
 def _part(body: Node, outputs: list[int]) -> Node:

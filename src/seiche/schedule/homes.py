@@ -140,9 +140,9 @@ class Homes:
         if not alike or (one.place is not None and two.place is not None):
             return False
         vars = [*one.vars, *two.vars]
-        if not self._on_clock(vars) or any(
-            self._clash(v, u, vars) for v in vars for u in vars if u is not v
-        ):
+        if not self._on_clock(vars) or self._ends_early(vars):
+            return False
+        if any(self._clash(v, u, vars) for v in vars for u in vars if u is not v):
             return False
         merged = Slot(vars, one.place or two.place)
         self.slot.update((v, merged) for v in vars)
@@ -158,6 +158,19 @@ class Homes:
         ]
         held = [s.clock for s in self.work.states if s.old in vars]
         return all(c[: len(clock)] == clock for clock in held for c in clocks)
+
+    def _ends_early(self, vars: list[Var]) -> bool:
+        """Whether the copy that ends a state among them, from elsewhere, comes before a reader of what else is kept there."""
+        for task in self.at:
+            copy = task.unit
+            if not isinstance(copy, Copy) or copy.state is None or copy.state.old not in vars:
+                continue
+            if self.work.root(copy.source) in vars:
+                continue
+            readers = (r for u in vars if u is not copy.state.old for r in self.readers.get(u, ()))
+            if any(self.at[r] > self.at[task] for r in readers):
+                return True
+        return False
 
     def _clash(self, v: Var, u: Var, vars: list[Var]) -> bool:
         """Whether computing v destroys u before u's last reader."""

@@ -36,6 +36,7 @@ from seiche.schedule.emit import Emitter
 from seiche.schedule.fold import fold
 from seiche.schedule.frames import Timed, lower_frame
 from seiche.schedule.inline import inline_calls
+from seiche.schedule.plan import CheckpointFact
 from seiche.schedule.reopen import ready
 from seiche.schedule.retime import latencies
 from seiche.schedule.timeline import Timeline
@@ -47,6 +48,7 @@ class Lowered:
 
     Every top-level `Fby` starts from a literal, or from zeros where its init is None; its `reset`, if any, loads that again.
     `ended`, the last input where there is one, is true at the ticks after the last; `flush` such ticks bring out all outputs.
+    `checkpoints`: the tapes that a budget has cut.
     """
 
     node: Node
@@ -55,6 +57,7 @@ class Lowered:
     ended: Var | None
     flush: int
     clocks: Clocks
+    checkpoints: tuple[CheckpointFact, ...] = ()
 
     @cached_property
     def states(self) -> dict[str, Equation]:

@@ -24,7 +24,9 @@ def figure_of(report: Report) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise fail("SE904", "drawing needs matplotlib", NOWHERE, hint='pip install "seiche[plot]"') from None
+        raise fail(
+            "SE904", "drawing needs matplotlib", NOWHERE, hint='pip install "seiche[plot]"'
+        ) from None
     sweeps = report.plan.sweeps
     height = 1.2 + 0.3 * max(len(sweeps), 1)
     figure = Figure(figsize=(11, height + 5.5), layout="constrained")
@@ -40,7 +42,10 @@ def _timeline(axes: Any, name: str, sweeps: list[SweepFact]) -> None:
         color = BACKWARD if sweep.reverse else FORWARD
         start, end = (sweep.extent, 0) if sweep.reverse else (0, sweep.extent)
         axes.annotate(
-            "", (end, row), (start, row), arrowprops={"arrowstyle": "-|>", "color": color, "lw": 2.5, "shrinkA": 0, "shrinkB": 0}
+            "",
+            (end, row),
+            (start, row),
+            arrowprops={"arrowstyle": "-|>", "color": color, "lw": 2.5, "shrinkA": 0, "shrinkB": 0},
         )
         kept = sum(n for _, n in sweep.stored)
         note = f"{len(sweep.equations)} equations" + (f", leaves {kept:,} B" if kept else "")
@@ -73,7 +78,22 @@ def _memory(axes: Any, report: Report) -> None:
 
 def _box(axes: Any, b: BufferFact, base: int, color: str, named: bool) -> None:
     width = b.last - b.first + 1
-    axes.broken_barh([(b.first, width)], (base + b.offset, b.nbytes), facecolor=color, alpha=0.55, edgecolor="white", lw=0.4)
+    axes.broken_barh(
+        [(b.first, width)],
+        (base + b.offset, b.nbytes),
+        facecolor=color,
+        alpha=0.55,
+        edgecolor="white",
+        lw=0.4,
+    )
     if named:
         text = f"{b.user_name} {b.nbytes:,} B"
-        axes.text(b.first + width / 2, base + b.offset + b.nbytes / 2, text, ha="center", va="center", fontsize=7.5, clip_on=True)
+        axes.text(
+            b.first + width / 2,
+            base + b.offset + b.nbytes / 2,
+            text,
+            ha="center",
+            va="center",
+            fontsize=7.5,
+            clip_on=True,
+        )

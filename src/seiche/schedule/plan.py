@@ -61,6 +61,24 @@ class SweepFact:
     stored: tuple[tuple[str, int], ...]
 
 
+@dataclass(frozen=True)
+class CheckpointFact:
+    """A tape that a budget has cut: its streams, its rows, the rows of the chunks of each level, its bytes then and now.
+
+    `bytes_before` and `operations_before` are those of the whole program without a budget.
+    """
+
+    streams: tuple[str, ...]
+    loc: Loc
+    scope: Scope
+    extent: int
+    levels: tuple[int, ...]
+    whole_bytes: int
+    kept_bytes: int
+    bytes_before: int
+    operations_before: int
+
+
 @dataclass
 class Plan:
     """The facts of one program. `struct_bytes` is `sizeof(struct X)` for that pointer size: states, scratch, bookkeeping."""

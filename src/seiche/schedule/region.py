@@ -11,6 +11,7 @@ from seiche.ir.core import Apply, Equation, Var
 from seiche.ir.loops import Access, Const, Expr, If, Local, Name, Note, Stmt, carrier
 from seiche.ir.op import OPS
 from seiche.numbers import formats as fmt
+from seiche.schedule.carry import same_place
 from seiche.schedule.homes import Homes
 from seiche.schedule.order import Graph, Group, schedule, soften
 from seiche.schedule.pull import Index, Puller, is_move, named, rounded, stem_of, use_of
@@ -237,7 +238,9 @@ class Region:
         if task.unit.state is not None and source is task.unit.state.old:
             return True
         slot = self.homes.slot.get(source)
-        return slot is not None and slot.place is not None and _same(slot.place, task.unit.place)
+        return (
+            slot is not None and slot.place is not None and same_place(slot.place, task.unit.place)
+        )
 
     def _loop(self, shape: tuple[int, ...], tasks: list[Task]) -> None:
         """One pass over a shape for all of these tasks."""
@@ -415,12 +418,6 @@ class Held:
 
     def __call__(self, *index: Expr | int) -> Expr:
         return self.value
-
-
-def _same(a: Place, b: Place) -> bool:
-    return a.buffer is not None and a.buffer is b.buffer and len(a.prefix) == len(b.prefix) and all(
-        x is y for x, y in zip(a.prefix, b.prefix, strict=True)
-    )  # fmt: skip
 
 
 def _unsqueezed(shape: tuple[int, ...], running: Index) -> Index:

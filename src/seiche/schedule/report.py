@@ -11,7 +11,7 @@ from typing import Any
 from seiche.errors import Loc
 from seiche.ir.clocks import show as show_clock
 from seiche.schedule.lower import Lowered
-from seiche.schedule.plan import Plan
+from seiche.schedule.plan import CheckpointFact, Plan
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Report:
     name: str
     plan: Plan
     outputs: tuple[Output, ...]
+    checkpoints: tuple[CheckpointFact, ...] = ()
 
     @property
     def by_line(self) -> dict[Loc, Cost]:
@@ -58,7 +59,12 @@ class Report:
 
     def _costs(self, key: Any) -> dict[Any, Cost]:
         costs: dict[Any, Cost] = defaultdict(Cost)
-        kinds = {"state": "state", "scratch": "scratch", "weights": "constants", "table": "constants"}
+        kinds = {
+            "state": "state",
+            "scratch": "scratch",
+            "weights": "constants",
+            "table": "constants",
+        }
         for fact in self.plan.buffers:
             if fact.place in kinds:
                 costs[key(fact)] += Cost(**{kinds[fact.place]: fact.nbytes})
@@ -77,37 +83,76 @@ class Report:
         }  # fmt: skip
 
     def __str__(self) -> str:
-        return "\n".join([*self._head(), *self._sweeps(), *self._nodes(), *self._lines()])
+        return "\n".join(
+            [*self._head(), *self._sweeps(), *self._budget(), *self._nodes(), *self._lines()]
+        )
 
     def _head(self) -> list[str]:
         p = self.plan
         rows = [
             ("memory of an instance", p.struct_bytes, f"sizeof(struct {p.name})"),
             ("  state", p.state_bytes, "carried from tick to tick"),
-            ("  scratch", p.scratch_bytes, "frames, tape and temporaries, sharing one arena per type"),
-            ("constants (flash)", p.weights_bytes + p.table_bytes, "weights, initial values, tables"),
+            (
+                "  scratch",
+                p.scratch_bytes,
+                "frames, tape and temporaries, sharing one arena per type",
+            ),
+            (
+                "constants (flash)",
+                p.weights_bytes + p.table_bytes,
+                "weights, initial values, tables",
+            ),
             ("inputs, outputs", p.in_bytes + p.out_bytes, ""),
         ]
         lines = [f"{self.name}: what it costs before it runs", ""]
         lines += [f"  {what:<24}{size:>12,} B   {why}".rstrip() for what, size, why in rows]
-        lines += [f"  {'operations per tick':<24}{p.operations:>12,}     at most: every clock present, every frame full"]
+        lines += [
+            f"  {'operations per tick':<24}{p.operations:>12,}     at most: every clock present, every frame full"
+        ]
         lines += ["", "  result            type              clock                       latency"]
-        lines += [f"  {o.name:<18}{o.type:<18}{o.clock:<28}{o.latency:>3} ticks" for o in self.outputs]
+        lines += [
+            f"  {o.name:<18}{o.type:<18}{o.clock:<28}{o.latency:>3} ticks" for o in self.outputs
+        ]
         return lines
 
     def _sweeps(self) -> list[str]:
         lines = ["", "  sweeps (the step itself runs forward, once)"]
         for s in self.plan.sweeps:
             way = "backward" if s.reverse else "forward"
-            kept = f", leaves {sum(n for _, n in s.stored):,} B in {len(s.stored)} streams" if s.stored else ""
-            lines.append(f"  {'  ' * s.depth}{s.scan:<22} {way:<9}{s.extent:>6} rows  {len(s.equations):>4} equations{kept}")
+            kept = (
+                f", leaves {sum(n for _, n in s.stored):,} B in {len(s.stored)} streams"
+                if s.stored
+                else ""
+            )
+            lines.append(
+                f"  {'  ' * s.depth}{s.scan:<22} {way:<9}{s.extent:>6} rows  {len(s.equations):>4} equations{kept}"
+            )
         return lines if self.plan.sweeps else []
+
+    def _budget(self) -> list[str]:
+        """What a budget has cut, and what that costs."""
+        lines = ["", "  tapes kept in chunks, the rest recomputed"]
+        for c in self.checkpoints:
+            rows = " of ".join(str(n) for n in (*reversed(c.levels), c.extent))
+            lines.append(f"  {', '.join(c.streams)}"[:60] + f"  ({c.loc})")
+            lines.append(
+                f"      {rows} rows; {c.kept_bytes:,} B of checkpoints and tape instead of {c.whole_bytes:,}"
+            )
+        for c in self.checkpoints[:1]:
+            p, more = self.plan, self.plan.operations / c.operations_before
+            lines.append(
+                f"  in all {p.struct_bytes:,} B instead of {c.bytes_before:,}, for {more:.2f} times the operations"
+            )
+        return lines if self.checkpoints else []
 
     def _nodes(self) -> list[str]:
         return ["", *_table("node", ((path, cost) for path, cost in self.by_node.items()))]
 
     def _lines(self) -> list[str]:
-        rows = ((f"{os.path.basename(at.file)}:{at.line}  {at.source}"[:60], cost) for at, cost in self.by_line.items())
+        rows = (
+            (f"{os.path.basename(at.file)}:{at.line}  {at.source}"[:60], cost)
+            for at, cost in self.by_line.items()
+        )
         return ["", *_table("line", rows)]
 
     def picture(self, path: str) -> None:
@@ -136,4 +181,4 @@ def report(lowered: Lowered, plan: Plan) -> Report:
         Output(v.name, str(v.type), show_clock(lowered.clocks[v]), late)
         for v, late in zip(lowered.node.outputs, lowered.latency, strict=True)
     )
-    return Report(lowered.node.name, plan, outs)
+    return Report(lowered.node.name, plan, outs, lowered.checkpoints)

@@ -16,8 +16,9 @@ from seiche.ir.core import Apply, Equation, Fby, Lit, Node, Post, Scan, Var, ope
 from seiche.ir.loops import Access, Const, Expr, For, Local, Name, carrier, integer
 from seiche.numbers import formats as fmt
 from seiche.numbers.formats import Type
+from seiche.schedule.carry import same_place
 from seiche.schedule.plan import SweepFact
-from seiche.schedule.pull import stem_of
+from seiche.schedule.pull import Reading, stem_of
 from seiche.schedule.shop import Constant, Shop
 from seiche.schedule.sweeps import Sweep, crossing, sweeps
 from seiche.schedule.tasks import Copy, Place, Rows, State, Work, fill
@@ -176,7 +177,8 @@ class _Rows:
                 place = self.shop.memory(var, kind="carried")
                 assert place.buffer is not None
                 self.shop.carried[place.buffer] = loop
-            fill(w, place, start)
+            if not same_place(place, _there(start)):
+                fill(w, place, start)
         return State(var, rhs.arg, start, reset, place, clock)
 
     def _start(self, var: Var, init: Var | None) -> Access:
@@ -254,6 +256,11 @@ class _Rows:
             t.name, t.loc, t.scope, self.depth, sweep.reverse, self.scan.extent, names, bytes
         )
         self.shop.sweeps.append(fact)
+
+
+def _there(access: Access) -> Access | None:
+    """The memory that an access reads as it stands."""
+    return access.puller.leaf(access.var) if isinstance(access, Reading) else access
 
 
 @dataclass(frozen=True)
