@@ -424,3 +424,18 @@ def test_what_returned_to_its_ticks_does_not_enter_its_frame_again():
         return fr.sum(x * n)
 
     assert "`n`" in str(only(f, "SE402", **XE))
+
+
+def test_parameters_of_a_frame_that_only_counts() -> None:
+    """`until` comes from states alone, and the parameter's clock from the frame's own result."""
+
+    @sc.node
+    def learner(x: sc.f32) -> sc.f32:
+        w = sc.state(1.0)
+        with sc.frame(max=2) as fr:
+            y = w * x
+        w.next = fr.sum(y)
+        return fr.sum(y)
+
+    found = sc.compile(learner).run([1.0, 2.0, 3.0, 4.0])
+    assert found.ticks.tolist() == [1, 3] and found.values.tolist() == [3.0, 21.0]

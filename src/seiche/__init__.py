@@ -27,7 +27,18 @@ _SURFACE: dict[str, str] = {
     **{name: "seiche.lang.stream" for name in ("Stream", "constant", "broadcast_to")},
     **{
         name: "seiche.lang.memory"
-        for name in ["state", "costate", "fby", "post", "pre", "arrow", "first", "last", "var", "hold"]
+        for name in [
+            "state",
+            "costate",
+            "fby",
+            "post",
+            "pre",
+            "arrow",
+            "first",
+            "last",
+            "var",
+            "hold",
+        ]
     },
     **{name: "seiche.lang.clocks" for name in ["when", "merge", "every", "activate"]},
     **{name: "seiche.lang.frames" for name in ["frame", "over_time", "gather"]},
@@ -40,6 +51,7 @@ _SURFACE: dict[str, str] = {
     **{name: "seiche.backends.compile" for name in ("compile", "diagnose")},
     **{name: "seiche.errors" for name in ("SeicheError", "Diagnostic")},
     "Key": "seiche.numbers.random",
+    "map_tree": "seiche.ir.tree",
 }
 _MODULES = {"random": "seiche.lang.random", "learn": "seiche.learn"}
 

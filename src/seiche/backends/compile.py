@@ -69,7 +69,12 @@ def compile(
     array(3., dtype=float32)
     """
     if not hasattr(node, "trace"):
-        raise fail("SE109", f"compile takes a node, not {node!r}", NOWHERE, hint="decorate the function with @sc.node")
+        raise fail(
+            "SE109",
+            f"compile takes a node, not {node!r}",
+            NOWHERE,
+            hint="decorate the function with @sc.node",
+        )
     traced = node.trace(*args, **static)
     verify(traced.node)
     lowered = lower(traced.node)
@@ -91,9 +96,16 @@ def _signature(traced: Traced) -> Signature:
     return Signature(inputs, outputs, tuple(traced.node.inputs), tuple(traced.node.outputs))
 
 
-def _executor(lowered: Lowered, target: str, arithmetic: Arithmetic, where: dict[str, Any]) -> Executor:
+def _executor(
+    lowered: Lowered, target: str, arithmetic: Arithmetic, where: dict[str, Any]
+) -> Executor:
     if where and target != "xla":
-        raise fail("SE904", f"the target {target!r} does not choose {', '.join(where)}", NOWHERE, hint='target="xla" does')
+        raise fail(
+            "SE904",
+            f"the target {target!r} does not choose {', '.join(where)}",
+            NOWHERE,
+            hint='target="xla" does',
+        )
     match target:
         case "interp":
             from seiche.backends.interp import Interpreter

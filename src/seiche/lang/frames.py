@@ -10,7 +10,7 @@ import numpy as np
 
 from seiche.errors import fail
 from seiche.ir import tree
-from seiche.ir.clocks import Free, find
+from seiche.ir.clocks import find
 from seiche.ir.core import Equation, Frame, Node, OutKind, Scan, Var
 from seiche.lang import trace
 from seiche.lang.clocks import condition, when
@@ -67,13 +67,12 @@ class Draft:
 
     def _mapped(self, args: tuple[Var, ...], graph: Graph) -> tuple[bool, ...]:
         """Which arguments are collected at each tick: those not on the frame's clock."""
-        clocks, until = graph.clocks(), graph.alias(self.until)
+        terms, until = graph.clocks().terms, graph.alias(self.until)
+        root, path = find(terms[until])
 
         def slow(arg: Var) -> bool:
-            term = clocks.terms.get(graph.alias(arg))
-            if term is None or isinstance(find(term)[0], Free):
-                return False
-            return clocks[graph.alias(arg)] == (*clocks[until], (until, True))
+            term = terms.get(graph.alias(arg))
+            return term is not None and find(term) == (root, (*path, (until, True)))
 
         return tuple(not slow(arg) for arg in args)
 
