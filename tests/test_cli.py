@@ -110,7 +110,8 @@ def test_compile_writes_c(runner: CliRunner) -> None:
 
 
 def test_report_tells_bytes_by_line_and_draws(runner: CliRunner) -> None:
-    text = call(runner, "report", "good.py:ema", "--picture", "cost.png")
+    text = call(runner, "report", "good.py:ema", "--picture", "cost.png", "--stack")
+    assert "stack of a step" in text
     assert "good.py:7  mean = state(0.0)" in text and "sizeof(struct ema)" in text
     assert Path("cost.png").read_bytes().startswith(b"\x89PNG")
 

@@ -151,12 +151,24 @@ def report(
     picture: Annotated[
         Path | None, typer.Option(help="draw sweeps and memory map to a .png, .svg or .pdf")
     ] = None,
+    stack: Annotated[
+        bool, typer.Option("--stack", help="bound the stack of a step too, as gcc compiles it here")
+    ] = False,
     set_: Set = [],  # noqa: B006
 ) -> None:
     """Prints what a node costs: bytes, operations, sweeps, latency, per node and per line."""
+    from seiche.backends.c.build import stack_bytes
+    from seiche.backends.c.source import sources_of
+
     with diagnosed():
-        found = compiled(node_of(target_node), **settings(set_)).report()
+        program = compiled(node_of(target_node), **settings(set_))
+        found = program.report()
         out.print(str(found), markup=False, highlight=False, soft_wrap=True)
+        if stack:
+            sources = sources_of(program)
+            bound = stack_bytes(sources.name, sources.header, sources.source)
+            said = "unknown: it takes gcc" if bound is None else f"{bound:,} B at most"
+            out.print(f"  stack of a step {said}", highlight=False)
         if picture is not None:
             found.picture(str(picture))
             out.print(f"drawn to {picture}", style="dim")
