@@ -149,7 +149,10 @@ class _Writing:
             out_layout(machine),
         )
         blob = weights_layout(machine)
-        plan = Plan(machine.name, self.pointer, whole.size, ins.size, outs.size, blob.size)
+        flash = (
+            blob.size if machine.weights else 0
+        )  # C has no empty struct: a byte stands for nothing
+        plan = Plan(machine.name, self.pointer, whole.size, ins.size, outs.size, flash)
         plan.state_bytes = sum(b.type.nbytes for b in machine.state)
         plan.arena_bytes = {f.name: n * f.itemsize for f, n in arenas.sizes.items()}
         plan.table_bytes = sum(b.type.nbytes for b, _ in machine.tables)
