@@ -176,6 +176,17 @@ def test_files_are_short() -> None:
     assert not faults, report(faults)
 
 
+def test_no_test_reads_a_clock() -> None:
+    """What a test says must not depend on how busy a machine is: times are measured in bench/."""
+    faults = [
+        f"{path.name}:{line}: {name}"
+        for path in sorted((ROOT / "tests").glob("test_*.py"))
+        for line, name in imports(parse(path), "tests")
+        if name.split(".")[0] in {"time", "timeit"}
+    ]
+    assert not faults, report(faults)
+
+
 def test_functions_are_annotated() -> None:
     faults = [fault for path in modules() for fault in unannotated(path, parse(path))]
     assert not faults, report(faults)
