@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from seiche.backends.c.build import find_compiler
 from seiche.numbers.elementary import ELEMENTARY, evaluate
 from seiche.numbers.formats import (
     Format,
@@ -210,9 +210,6 @@ def draws(format: Format, count: int, rng: np.random.Generator) -> Any:
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> tuple[ctypes.CDLL, dict[str, Format]]:
-    compiler = shutil.which("gcc") or shutil.which("clang") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
     folder: Path = tmp_path_factory.mktemp("numbers")
     texts = {case[0]: function(case) for case in cases()}
     (folder / "numbers.c").write_text(PRELUDE + "\n".join(text for text, _ in texts.values()))
@@ -223,11 +220,14 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> tuple[ctypes.CDLL, dict
         "-Wall",
         "-Werror",
         "-Wno-unused-variable",
+        "-Wno-bitwise-instead-of-logical",
         "-shared",
         "-fPIC",
     ]
     subprocess.run(
-        [compiler, *flags, "numbers.c", "-o", "numbers.so", "-lm"], cwd=folder, check=True
+        [*find_compiler().command, *flags, "numbers.c", "-o", "numbers.so", "-lm"],
+        cwd=folder,
+        check=True,
     )
     return ctypes.CDLL(str(folder / "numbers.so")), {
         name: format for name, (_, format) in texts.items()

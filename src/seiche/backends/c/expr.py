@@ -7,6 +7,7 @@ that compilers see the loops' strides). Promotion to int is undone by a cast aft
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -37,6 +38,7 @@ CTYPES: dict[str, str] = {
 }  # fmt: skip
 
 Range: TypeAlias = tuple[int, int]
+CALL = re.compile(r"[A-Za-z_]\w*\(")
 
 
 def ctype(format: Format) -> str:
@@ -161,6 +163,8 @@ class Printer:
         if a == b and op in COMPARISONS and not f.is_float:
             return "1" if op in ("==", "<=", ">=") else "0"
         if op in COMPARISONS or f.is_float or f.kind == "bool":
+            if op in "&|" and CALL.search(b):  # clang takes `x & f(y)` of truth values for a slip
+                a = f"(int32_t){a}"
             return f"({a} {op} {b})"
         if f.name == "i32" and op in "+-*/%" and self.range(e) is not None:
             return f"({a} {op} {b})"
