@@ -89,9 +89,8 @@ def find(term: Term) -> tuple[Term, Clock]:
         match term:
             case Free(bound=None) | Base():
                 return term, tuple(reversed(path))
-            case Free(bound=bound):
-                assert bound is not None
-                term = bound
+            case Free():
+                term = _shorten(term)
             case On(parent, cond, on):
                 path.append((cond, on))
                 term = parent
@@ -105,9 +104,13 @@ def resolve(term: Term) -> Clock:
 
 
 def _shorten(term: Term) -> Term:
+    """What a term is bound to in the end. The way there is cut short, or long chains would be walked at every look-up."""
+    end = term
+    while isinstance(end, Free) and end.bound is not None:
+        end = end.bound
     while isinstance(term, Free) and term.bound is not None:
-        term = term.bound
-    return term
+        term.bound, term = end, term.bound
+    return end
 
 
 def _occurs(free: Free, term: Term) -> bool:
@@ -181,6 +184,10 @@ def _constrain(eq: Equation, clocks: Clocks, fixed: set[Var]) -> None:
         for var in rest:
             same(var, clocks.terms.setdefault(first, Free()), first)
 
+    def clock_of(cond: Var, other: Var) -> Term:
+        """Of a condition; a constant has the clock of what it goes with."""
+        return clocks.terms.setdefault(other if cond in fixed else cond, Free())
+
     rhs = eq.rhs
     match rhs:
         case Lit():
@@ -191,11 +198,11 @@ def _constrain(eq: Equation, clocks: Clocks, fixed: set[Var]) -> None:
             together(eq.out, *(v for v in (arg, init, reset) if v is not None))
         case When(arg, cond, on):
             together(cond, arg)
-            same(eq.out, On(clocks.terms[cond], cond, on), cond)
+            same(eq.out, On(clock_of(cond, arg), cond, on), cond)
         case Merge(cond, yes, no):
             together(cond, eq.out)
-            same(yes, On(clocks.terms[cond], cond, True), cond)
-            same(no, On(clocks.terms[cond], cond, False), cond)
+            same(yes, On(clock_of(cond, eq.out), cond, True), cond)
+            same(no, On(clock_of(cond, eq.out), cond, False), cond)
         case Scan(args=args, length=length):
             together(*eq.outs, *args, *(() if length is None else (length,)))
         case Call(args=args):

@@ -17,6 +17,7 @@ from seiche.ir import core
 from seiche.ir.clocks import Clock, Clocks, infer
 from seiche.ir.core import Apply, Check, Equation, Fby, Frame, Merge, Node, Post, Scan, Var
 from seiche.schedule.emit import BOOL, Emitter
+from seiche.schedule.ends import ends
 from seiche.schedule.fold import fold
 from seiche.schedule.inline import inline_calls
 
@@ -33,7 +34,7 @@ def emit_scan(b: Emitter, outs: tuple[Var, ...], scan: Scan) -> list[Check]:
 
 def lower_body(body: Node, mapped: tuple[bool, ...]) -> Node:
     """The body in the form above; its checks are on its base clock and hold so far, at each row."""
-    body = fold(inline_calls(core.live(body)))
+    body = fold(ends(inline_calls(core.live(body))))
     constant = {v for v, m in zip(body.inputs, mapped, strict=True) if not m}
     work = _Body(Emitter(), body.definitions(), constant, infer(body))
     for eq in body.eqs:

@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-
 from seiche.ir import core
 from seiche.ir.clocks import Clock, constants, infer
-from seiche.ir.core import Equation, Frame, Lit, Node, OutKind, Scan, Var
+from seiche.ir.core import Equation, Frame, Node, OutKind, Scan, Var
 from seiche.timespace.rows import Blocks
 
 
@@ -42,13 +40,10 @@ def _spread(eq: Equation, scan: Scan, clock: Clock, fixed: set[Var]) -> Node:
     inputs = rows.fill()
     results = [_leaves(rows, v, kind) for v, kind in zip(rows.node.outputs, scan.outs, strict=True)]
     if clock:
-        given = [
-            Equation((v,), Lit(np.zeros(0)))
-            for v, a in zip(inputs, scan.args, strict=True)
-            if a in fixed
-        ]
-        idle = constants(Node("", (), (), [*rows.b.eqs, *given]))
-        results = [_on(rows, v, clock) if v in idle else v for v in results]
+        clocked = _reached(
+            {v for v, a in zip(inputs, scan.args, strict=True) if a not in fixed}, rows.b.eqs
+        )
+        results = [v if v in clocked else _on(rows, v, clock) for v in results]
     to = dict(zip(inputs, scan.args, strict=True))
     outs: dict[Var, Var] = {}
     for out, result in zip(eq.outs, results, strict=True):
@@ -62,6 +57,17 @@ def _spread(eq: Equation, scan: Scan, clock: Clock, fixed: set[Var]) -> Node:
     eqs = [Equation(tuple(map(meant, e.outs)), core.substitute(e.rhs, meant)) for e in rows.b.eqs]
     checks = tuple(replace(c, cond=meant(c.cond)) for c in rows.checks())
     return core.live(Node(scan.body.name, scan.args, eq.outs, eqs, checks=checks))
+
+
+def _reached(given: set[Var], eqs: list[Equation]) -> set[Var]:
+    """The given Vars and all that read one, through whatever forms; the rest has no clock of its own."""
+    found, size = set(given), -1
+    while len(found) > size:
+        size = len(found)
+        for eq in eqs:
+            if not found.isdisjoint(core.operands(eq.rhs)):
+                found.update(eq.outs)
+    return found
 
 
 def _on(rows: _Rows, var: Var, clock: Clock) -> Var:
