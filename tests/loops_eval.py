@@ -83,19 +83,18 @@ class Evaluator:
         match s:
             case Let(name, value) | Local(name, value):
                 assert name.name not in self.scopes[-1], f"{name.name} is declared twice"
-                self.scopes[-1][name.name] = self.typed(value, name.format)
+                self.scopes[-1][name.name] = self.held(name, value)
             case Declare(buffer):
                 self.memory[buffer] = undefined(buffer)
+                self.stored[buffer] = set()
             case Assign(name, value):
                 (scope,) = (scope for scope in self.scopes if name.name in scope)
-                scope[name.name] = self.typed(value, name.format)
-            case Declare(buffer):
-                self.memory[buffer] = np.zeros(buffer.type.shape, dtype(buffer.type.format))
-                self.stored[buffer] = set()
+                scope[name.name] = self.held(name, value)
             case Store(buffer, index, value):
-                place = self.place(buffer, index)
-                self.memory[buffer][place] = self.typed(value, carrier(buffer.type.format))
-                self.stored.setdefault(buffer, set()).add(place)
+                found = self.typed(value, carrier(buffer.type.format))
+                for place, x in zip(self.places(buffer, index, value.lanes), np.atleast_1d(found)):
+                    self.memory[buffer][place] = x
+                    self.stored.setdefault(buffer, set()).add(place)
             case For(index, start, stop, body, reverse):
                 trips = range(int(self.value(start)), int(self.value(stop)))
                 for i in reversed(trips) if reverse else trips:
@@ -112,6 +111,23 @@ class Evaluator:
         assert value.dtype == dtype(format), f"{value.dtype} where {format} is expected"
         return value
 
+    def held(self, name: Name, value: Expr) -> Scalar:
+        """What a name holds: a scalar fills all its lanes."""
+        assert value.lanes in (1, name.lanes), f"{value.lanes} lanes for {name.lanes}"
+        x = self.typed(value, name.format)
+        return np.full(name.lanes, x) if name.lanes > value.lanes else x
+
+    def places(self, buffer: Buffer, index: tuple[Expr, ...], lanes: int) -> list[tuple[int, ...]]:
+        """As many places, in row-major order."""
+        start = self.place(buffer, index)
+        if lanes == 1:
+            return [start]
+        first = int(np.ravel_multi_index(start, buffer.type.shape))
+        assert first + lanes <= buffer.type.size, f"{lanes} lanes from {start} leave {buffer.type}"
+        return [
+            tuple(map(int, np.unravel_index(first + k, buffer.type.shape))) for k in range(lanes)
+        ]
+
     def place(self, buffer: Buffer, index: tuple[Expr, ...]) -> tuple[int, ...]:
         place = tuple(int(self.value(i)) for i in index)
         inside = len(place) == len(buffer.type.shape) and all(
@@ -123,6 +139,7 @@ class Evaluator:
     def value(self, e: Expr) -> Scalar:
         value = self.raw(e)
         assert value.dtype == dtype(e.format), f"{value.dtype} is said to be {e.format}"
+        assert np.shape(value) == ((e.lanes,) if e.lanes > 1 else ()), f"not {e.lanes} lanes"
         return value
 
     def raw(self, e: Expr) -> Scalar:
@@ -132,10 +149,11 @@ class Evaluator:
             case Name(name):
                 return next(scope[name] for scope in reversed(self.scopes) if name in scope)
             case Load(buffer, index):
-                place = self.place(buffer, index)
-                known = buffer.storage != "local" or place in self.stored[buffer]
-                assert known, f"{buffer.name}{list(place)} is read before it is stored"
-                return self.memory[buffer][place]
+                places = self.places(buffer, index, e.lanes)
+                known = buffer.storage != "local" or self.stored[buffer].issuperset(places)
+                assert known, f"{buffer.name}{list(places[0])} is read before it is stored"
+                found = np.array([self.memory[buffer][p] for p in places])
+                return found if e.lanes > 1 else found[0]
             case Unary(op, arg):
                 x = self.value(arg)
                 assert (op == "!") == (x.dtype.kind == "b")

@@ -551,6 +551,7 @@ ORACLES: dict[str, Oracle] = {
     "bit_xor": each(np.bitwise_xor, lambda x, y: x ^ y), "bit_not": each(np.invert, lambda x: ~x),
     "shift_left": shift(lambda x, c: x << c), "shift_right": shift(lambda x, c: x >> c),
     "bitcast": bitcast, "convert": convert, "stop_gradient": by_numpy(lambda x: x),
+    "pipeline_register": by_numpy(lambda x: x),
     "isnan": by_numpy(np.isnan), "isfinite": by_numpy(np.isfinite), "sqrt": each(np.sqrt),
     "exp": in_double(np.exp), "expm1": in_double(np.expm1), "exp2": in_double(np.exp2), "log": in_double(np.log),
     "log1p": in_double(np.log1p), "log2": in_double(np.log2), "tanh": in_double(np.tanh), "sinh": in_double(np.sinh),

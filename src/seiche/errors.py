@@ -44,6 +44,8 @@ CODES: dict[str, str] = {
     # time and space
     "SE604": "a node cannot run side by side or in blocks",
     "SE605": "a function cannot be folded over time",
+    "SE606": "stages cannot run at once",
+    "SE607": "a product cannot be cut up like that",
     # derivatives
     "SE701": "no derivative",
     "SE702": "a gradient of something that is not a real scalar",
@@ -60,6 +62,11 @@ CODES: dict[str, str] = {
     "SE906": "a file or node cannot be loaded",
     "SE907": "text that is no program",
     "SE908": "the program does not fit in its memory",
+    "SE909": "the program does not fit on the target",
+    "SE910": "a file of weights does not fit",
+    "SE911": "a processor cannot be emulated",
+    "SE912": "a deadline that cannot hold",
+    "SE913": "a frame closed before the work of the one before was done",
 }
 
 

@@ -32,9 +32,14 @@ class Buffer:
 
 
 class Expr:
-    """A scalar expression; operators build larger ones. Python numbers adopt the other operand's format."""
+    """A scalar expression; operators build larger ones. Python numbers adopt the other operand's format.
+
+    With `lanes` above 1 it is as many values side by side: operators work lane by lane, a scalar operand is the same in all.
+    Lanes are of f32 or f64, and no more than names, loads, constants, `+ - * /` and the unary minus have them.
+    """
 
     format: Format
+    lanes: int = 1
 
     def _bin(self, op: str, other: Operand, swap: bool = False) -> Expr:
         right = constant(other, self.format)
@@ -148,12 +153,16 @@ class Name(Expr):
 
     name: str
     format: Format
+    lanes: int = 1
 
 
 @dataclass(eq=False)
 class Load(Expr):
+    """The element there, or `lanes` elements from there on in row-major order."""
+
     buffer: Buffer
     index: tuple[Expr, ...]
+    lanes: int = 1
 
     def __post_init__(self) -> None:
         self.format = carrier(self.buffer.type.format)
@@ -165,7 +174,7 @@ class Unary(Expr):
     arg: Expr
 
     def __post_init__(self) -> None:
-        self.format = self.arg.format
+        self.format, self.lanes = self.arg.format, self.arg.lanes
 
 
 @dataclass(eq=False)
@@ -178,6 +187,7 @@ class Binary(Expr):
 
     def __post_init__(self) -> None:
         self.format = fmt.bool_ if self.op in COMPARISONS else self.left.format
+        self.lanes = max(self.left.lanes, self.right.lanes)
 
 
 @dataclass(eq=False)
@@ -253,6 +263,8 @@ class Assign:
 
 @dataclass(eq=False)
 class Store:
+    """Stores a value, or all its lanes from there on in row-major order."""
+
     buffer: Buffer
     index: tuple[Expr, ...]
     value: Expr
@@ -301,14 +313,56 @@ class Access(Protocol):
 
 
 class Result(Protocol):
-    """How a kernel stores its result, and reads what it stored: elements in the carrier, not rounded."""
+    """How a kernel stores its result, and reads what it stored: elements in the carrier, not rounded.
+
+    A sum may be stored several times: with `part` as long as terms are missing, with `put` at the end. Where a reader is computed
+    as the result is stored (`fused`), `put` stores what the reader makes of it; `takes` says whether it can be given lanes.
+    """
 
     @property
     def type(self) -> Type: ...
 
+    @property
+    def fused(self) -> bool: ...
+
     def put(self, index: tuple[Expr | int, ...], value: Expr) -> None: ...
 
+    def part(self, index: tuple[Expr | int, ...], value: Expr) -> None: ...
+
     def get(self, index: tuple[Expr | int, ...]) -> Expr: ...
+
+    def takes(self, index: tuple[Expr | int, ...], lanes: int) -> bool: ...
+
+
+class Hardware(Protocol):
+    """What kernels know of a processor: bytes of a vector register (0: none), how many accumulators fit in registers, bytes of
+    its data caches, and the formats that it computes itself. A target is one. It decides how fast, never which bits.
+    """
+
+    @property
+    def vector(self) -> int: ...
+
+    @property
+    def registers(self) -> int: ...
+
+    @property
+    def caches(self) -> tuple[int, ...]: ...
+
+    @property
+    def floats(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A processor of which nothing is known."""
+
+    vector: int = 0
+    registers: int = 16
+    caches: tuple[int, ...] = ()
+    floats: tuple[str, ...] = ("f32", "f64")
+
+
+PLAIN = Plain()
 
 
 def carrier(format: Format) -> Format:
@@ -337,11 +391,22 @@ class Writer:
     block: list[Stmt] = field(default_factory=list["Stmt"])
     prefix: str = ""
     counter: list[int] = field(default_factory=lambda: [0])
+    hardware: Hardware = PLAIN
+    scratch: Callable[[str, Type], Buffer] | None = None
+    """Makes scratch memory, where there is an arena for it."""
+    facts: list[object] = field(default_factory=list["object"])
+    """What kernels chose, for the report."""
 
-    def fresh(self, stem: str, format: Format) -> Name:
+    def fresh(self, stem: str, format: Format, lanes: int = 1) -> Name:
         """A new local name."""
         self.counter[0] += 1
-        return Name(f"{self.prefix}{stem}{self.counter[0]}", format)
+        return Name(f"{self.prefix}{stem}{self.counter[0]}", format, lanes)
+
+    def memory(self, shape: tuple[int, ...], format: Format, stem: str) -> Array:
+        """An array that is too large for the stack: in scratch memory, where there is any."""
+        if self.scratch is None:
+            return self.array(shape, format, stem)
+        return Array(self, self.scratch(stem, Type(carrier(format), shape)))
 
     @contextmanager
     def into(self, block: list[Stmt]) -> Iterator[None]:
@@ -395,9 +460,9 @@ class Writer:
         with self.into(branch.no):
             yield
 
-    def local(self, value: Expr, stem: str = "a") -> Name:
-        """A mutable scalar."""
-        name = self.fresh(stem, value.format)
+    def local(self, value: Expr, stem: str = "a", lanes: int = 1) -> Name:
+        """A mutable scalar, or lanes that all start as it, or as its lanes."""
+        name = self.fresh(stem, value.format, max(lanes, value.lanes))
         self.block.append(Local(name, value))
         return name
 
@@ -444,7 +509,7 @@ class Writer:
     def let(self, x: Expr) -> Expr:
         if isinstance(x, Const | Name):
             return x
-        name = self.fresh("v", x.format)
+        name = self.fresh("v", x.format, x.lanes)
         self.block.append(Let(name, x))
         return name
 
@@ -464,8 +529,17 @@ class Array:
     def type(self) -> Type:
         return self.buffer.type
 
+    @property
+    def fused(self) -> bool:
+        return False
+
     def put(self, index: tuple[Expr | int, ...], value: Expr) -> None:
         self.writer.store(self.buffer, index, value)
+
+    part = put
+
+    def takes(self, index: tuple[Expr | int, ...], lanes: int) -> bool:
+        return True
 
     def get(self, index: tuple[Expr | int, ...]) -> Expr:
         assert len(index) == len(self.buffer.type.shape), (self.buffer, index)

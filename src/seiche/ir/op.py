@@ -49,7 +49,8 @@ class Kernel:
 
     `fill(w, out, args, use)` stores with `out.put(index, value)` and reads what it stored with `out.get(index)`. `out` is a
     buffer of the result's type, never shared with an argument, its content undefined before; every element is stored at
-    least once. It holds carrier values: rounding to a small format follows the whole of `fill`.
+    least once. It holds carrier values: rounding to a small format follows the whole of `fill`. A product may find a reader in
+    `out` (`out.fused`): then it stores unfinished sums with `out.part`, and each element once with `out.put`.
 
     `in_place=k`: the result starts as argument k. `out` holds the value of that argument when `fill` begins (the caller
     shares the buffer, or copies), elements not stored keep it, and `fill` reads it through `out.get` only.

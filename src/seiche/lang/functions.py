@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from seiche.ir.tiling import Loops
 from seiche.lang.elementwise import (
     absolute,
     acos,
@@ -233,11 +234,14 @@ METHODS = frozenset(
 
 
 @recovering
-def matmul(a: Tensor, b: Tensor) -> Stream:
-    """The matrix product by numpy's rules for vectors and batches; products are summed in ascending order."""
+def matmul(a: Tensor, b: Tensor, *, loops: Loops | None = None) -> Stream:
+    """The matrix product by numpy's rules for vectors and batches; products are summed in ascending order.
+
+    `loops` says how its loops i, j and k are cut up for the hardware (see `tile`); by default the target decides. Raises SE607.
+    """
     from seiche.lang.products import matmul as product
 
-    return product(*_pair(a, b))
+    return product(*_pair(a, b), loops)
 
 
 def _pair(a: Tensor, b: Tensor) -> tuple[Stream, Stream]:
@@ -277,15 +281,17 @@ def conv(
     dilation: int | Sequence[int] = 1,
     padding: str | Sequence[tuple[int, int]] = "valid",
     groups: int = 1,
+    loops: Loops | None = None,
 ) -> Stream:
     """A convolution (correlation) of `x [*batch, *spatial, in]` with `w [*window, in / groups, out]`.
 
-    `padding` is "valid", "same", "causal" (all before) or pairs (before, after) per spatial axis; zeros.
+    `padding` is "valid", "same", "causal" (all before) or pairs (before, after) per spatial axis; zeros. `loops` says how its
+    loops place, out and tap are cut up for the hardware (see `tile`); by default the target decides. Raises SE607.
     """
     from seiche.lang.products import convolution
 
     first, second = _pair(x, w)
-    return convolution(first, second, strides, dilation, padding, groups)
+    return convolution(first, second, strides, dilation, padding, groups, loops)
 
 
 def cholesky(a: Tensor) -> Stream:

@@ -28,6 +28,7 @@ from seiche.schedule.machine import schedule
 from seiche.schedule.plan import CheckpointFact, Plan
 from seiche.schedule.report import Report
 from seiche.schedule.rowwise import row_by_row
+from seiche.schedule.target import Target
 
 UNITS = {
     "": 1,
@@ -64,13 +65,13 @@ def bytes_of(memory: int | str, where: Loc = NOWHERE) -> int:
     return int(float(found[1]) * UNITS[found[2].upper()])
 
 
-def fitted(lowered: Lowered, limit: int, pointer: int = 8) -> Lowered:
+def fitted(lowered: Lowered, limit: int, target: Target | None = None) -> Lowered:
     """A program of the same meaning, of the fewest operations found, whose struct has at most `limit` bytes; SE908."""
-    whole = Candidate(lowered, schedule(lowered, pointer).plan)
+    whole = Candidate(lowered, schedule(lowered, target).plan)
     if whole.plan.struct_bytes <= limit:
         return lowered
     bases = (distribute(lowered.node), distribute(row_by_row(lowered.node)))
-    tries = [_Search(whole, base, limit, pointer).run() for base in bases]
+    tries = [_Search(whole, base, limit, target).run() for base in bases]
     fitting = [found for found, _ in tries if found is not None]
     if not fitting:
         raise refusal(min((least for _, least in tries), key=lambda c: c.plan.struct_bytes), limit)
@@ -95,8 +96,8 @@ class Candidate:
 class _Search:
     """One form of the program, and the cuts of its tapes."""
 
-    def __init__(self, whole: Candidate, node: Node, limit: int, pointer: int) -> None:
-        self.whole, self.node, self.limit, self.pointer = whole, node, limit, pointer
+    def __init__(self, whole: Candidate, node: Node, limit: int, target: Target | None) -> None:
+        self.whole, self.node, self.limit, self.target = whole, node, limit, target
         self.pairs = {key(p): p for p in every_pair(node)}
         self.known: dict[tuple[tuple[Var, Levels], ...], Candidate] = {}
 
@@ -115,7 +116,7 @@ class _Search:
         if name not in self.known:
             node = checkpoint(self.node, lambda pair: wanted.get(key(pair), ()))
             lowered = replace(self.whole.lowered, node=node, clocks=infer(node))
-            self.known[name] = Candidate(lowered, schedule(lowered, self.pointer).plan, wanted)
+            self.known[name] = Candidate(lowered, schedule(lowered, self.target).plan, wanted)
         return self.known[name]
 
     def _fits(self, candidate: Candidate) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from seiche.ir.clocks import Clock
 from seiche.ir.core import Var, operands
 from seiche.schedule.carry import carried
-from seiche.schedule.order import Group, exclusive
+from seiche.schedule.order import Group, apart
 from seiche.schedule.tasks import (
     Choice,
     Compute,
@@ -25,6 +25,7 @@ from seiche.schedule.tasks import (
     Work,
     squeezed,
 )
+from seiche.schedule.windows import stays
 
 
 @dataclass(eq=False)
@@ -95,8 +96,11 @@ class Homes:
                 case _:
                     pass
         for task in self.at:
-            if isinstance(task.unit, Compute) and task.unit.var in self.slot:
-                self._overwrite(task, task.unit.var)
+            match task.unit:
+                case Compute(var) | Fill(var, made=Var()) if var in self.slot:
+                    self._overwrite(task, var)
+                case _:
+                    pass
 
     def _overwrite(self, task: Task, var: Var) -> None:
         """An element-wise result takes the memory of an operand that nobody needs any more."""
@@ -182,10 +186,10 @@ class Homes:
         p = self.at[writer]
         if born >= p or not clocks:
             return False
-        if u in self.final and any(not exclusive(c, self.final[u]) for c in clocks):
+        if u in self.final and any(not apart(self.work, c, self.final[u]) for c in clocks):
             return True
         for reader in self.readers.get(u, ()):
-            if all(exclusive(c, reader.clock) for c in clocks):
+            if all(apart(self.work, c, reader.clock) for c in clocks):
                 continue
             if reader is writer:
                 if not self._in_place(writer, u, v):
@@ -210,20 +214,21 @@ class Homes:
     def _in_place(self, task: Task, u: Var, v: Var) -> bool:
         """Whether a task that reads u may leave v in its memory."""
         match task.unit:
-            case Fill(_, apply, kernel):
+            case Fill(_, apply, kernel, None):
                 k = kernel.in_place
-                if k is None or self.work.root(apply.args[k]) is not u:
+                moves = stays(self.work, apply, u)
+                if not moves and (k is None or self.work.root(apply.args[k]) is not u):
                     return False
-                return sum(u in self._leaves(a) for a in apply.args) == 1
+                return sum(u in self.leaves(a) for a in apply.args) == 1
             case Rows(outs, scan):
                 i = carried(scan).get(outs.index(v))
                 if i is None or self.work.root(scan.args[i]) is not u or u is scan.length:
                     return False
-                return sum(u in self._leaves(a) for a in scan.args) == 1
+                return sum(u in self.leaves(a) for a in scan.args) == 1
             case _:
                 return task.reads[u]
 
-    def _leaves(self, var: Var) -> set[Var]:
+    def leaves(self, var: Var) -> set[Var]:
         """What is loaded, at most, when var is read."""
         todo, seen = [var], set[Var]()
         while todo:
@@ -244,11 +249,13 @@ class Homes:
             for branch, on in ((merge.yes, True), (merge.no, False))
             if self.work.root(branch) is u
         ]
-        inside = self._leaves(merge.yes) | self._leaves(merge.no)
+        inside = self.leaves(merge.yes) | self.leaves(merge.no)
         if not taken or (u in inside and not self._only_root(merge.yes, merge.no, u)):
             return False
-        return all(exclusive((*reader.clock, (merge.cond, on)), c) for on in taken for c in clocks)
+        return all(
+            apart(self.work, (*reader.clock, (merge.cond, on)), c) for on in taken for c in clocks
+        )
 
     def _only_root(self, yes: Var, no: Var, u: Var) -> bool:
         """Whether the branches read u only as themselves."""
-        return all(self.work.root(b) is u or u not in self._leaves(b) for b in (yes, no))
+        return all(self.work.root(b) is u or u not in self.leaves(b) for b in (yes, no))

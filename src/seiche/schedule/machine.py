@@ -1,7 +1,7 @@
 """From a lowered node to a machine: memories, a reset, a step; and the plan, the facts about them.
 
-Passes, in order: what is computed in its readers (`tasks`), the order and the common loops (`order`), shared memories (`homes`), the
-statements (`region`, `rows`), the arena (`arena`), the layout of the structs (`layout`).
+Passes, in order: what is computed in its readers (`tasks`) or where its product is stored (`fuse`), the order and the common
+loops (`order`), shared memories (`homes`), the statements (`region`, `rows`), the arena (`arena`), the layout of the structs (`layout`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from seiche.ir.core import Fby, Lit, Var
-from seiche.ir.loops import Access, Buffer, Const, Machine, Stmt
+from seiche.ir.loops import Access, Buffer, Const, Machine, Stmt, Writer
 from seiche.numbers import formats as fmt
 from seiche.numbers.formats import Type
 from seiche.schedule.arena import Arenas, allocate, memory_format
@@ -28,6 +28,7 @@ from seiche.schedule.pull import identifier
 from seiche.schedule.region import Region
 from seiche.schedule.rows import Zero
 from seiche.schedule.shop import Constant, Shop
+from seiche.schedule.target import Target, host
 from seiche.schedule.tasks import Copy, Guard, Place, State, Work, fill
 from seiche.schedule.tidy import read, tidy
 
@@ -42,16 +43,16 @@ class Scheduled:
     states: dict[str, Buffer]
 
 
-def schedule(lowered: Lowered, pointer: int = 8) -> Scheduled:
-    """Plans and writes a lowered node. `pointer`: bytes of a pointer on the target."""
-    return _Writing(lowered, pointer).run()
+def schedule(lowered: Lowered, target: Target | None = None) -> Scheduled:
+    """Plans and writes a lowered node for a target (None: the host)."""
+    return _Writing(lowered, target or host()).run()
 
 
 class _Writing:
-    def __init__(self, lowered: Lowered, pointer: int) -> None:
-        self.lowered, self.pointer = lowered, pointer
+    def __init__(self, lowered: Lowered, target: Target) -> None:
+        self.lowered, self.target = lowered, target
         self.node = lowered.node
-        self.shop = Shop()
+        self.shop = Shop(Writer(hardware=target))
         self.inputs = [self.shop.buffer(v, "in") for v in self.node.inputs]
         self.outputs = [self.shop.buffer(v, "out") for v in self.node.outputs]
         self.present: dict[Buffer, Buffer] = {}
@@ -105,7 +106,13 @@ class _Writing:
         guards = [Guard(c, k + 1, self.fault) for k, c in enumerate(self.node.checks) if self.fault]
         known = {v: clocks[v] for e in self.node.eqs for v in e.outs}
         known |= {v: () for v in self.node.inputs}
-        return Work(eqs, self.given, known, states, copies, guards)
+        slots = {
+            cond: (k, i)
+            for k, group in enumerate(self.lowered.exclusive)
+            for i, some in enumerate(group[:-1])
+            for cond in some
+        }
+        return Work(eqs, self.given, known, states, copies, guards, slots=slots)
 
     def _flag(self, var: Var, buffer: Buffer) -> Buffer | None:
         """Says whether the output is present, where it may be absent."""
@@ -144,7 +151,7 @@ class _Writing:
 
     def _plan(self, machine: Machine, arenas: Arenas) -> Plan:
         whole, ins, outs = (
-            self_layout(machine, self.pointer),
+            self_layout(machine, self.target.pointer),
             in_layout(machine),
             out_layout(machine),
         )
@@ -152,12 +159,14 @@ class _Writing:
         flash = (
             blob.size if machine.weights else 0
         )  # C has no empty struct: a byte stands for nothing
-        plan = Plan(machine.name, self.pointer, whole.size, ins.size, outs.size, flash)
+        plan = Plan(machine.name, self.target.pointer, whole.size, ins.size, outs.size, flash)
         plan.state_bytes = sum(b.type.nbytes for b in machine.state)
         plan.arena_bytes = {f.name: n * f.itemsize for f, n in arenas.sizes.items()}
         plan.table_bytes = sum(b.type.nbytes for b, _ in machine.tables)
         plan.statements = arenas.statements
         plan.equations, plan.sweeps = self.shop.equations, self.shop.sweeps
+        plan.products = self.shop.products
+        plan.exclusive = self.lowered.exclusive
         always = (0, arenas.statements)
         parts: list[tuple[list[Buffer], Where, Layout | None]] = [
             (machine.state, "state", whole),

@@ -36,6 +36,14 @@ def exclusive(a: Clock, b: Clock) -> bool:
     return False
 
 
+def apart(work: Work, a: Clock, b: Clock) -> bool:
+    """Whether two clocks of a region have no tick in common, for all that is known of their conditions."""
+    slots = [work.slots[c[0][0]] for c in (a, b) if c and c[0][1] and c[0][0] in work.slots]
+    return exclusive(a, b) or (
+        len(slots) == 2 and slots[0][0] == slots[1][0] and slots[0] != slots[1]
+    )
+
+
 @dataclass
 class Graph:
     """Tasks by number; `after[i]` are the tasks before i, with whether i may share their loop."""
@@ -164,7 +172,7 @@ def _first(graph: Graph, reach: Reach, var: Var, writer: int) -> bool:
     others = [
         r
         for r in graph.readers.get(var, ())
-        if r != writer and not exclusive(graph.tasks[r].clock, clock)
+        if r != writer and not apart(graph.work, graph.tasks[r].clock, clock)
     ]
     # A merge that takes var from its other branch does not read what the writer has changed.
     others = [r for r in others if not _passes(graph, r, var, clock)]
@@ -180,7 +188,7 @@ def _passes(graph: Graph, reader: int, var: Var, clock: Clock) -> bool:
     base, merge = graph.tasks[reader].clock, unit.merge
     branches = ((merge.yes, True), (merge.no, False))
     taken = [on for branch, on in branches if graph.work.root(branch) is var]
-    return bool(taken) and all(exclusive((*base, (merge.cond, on)), clock) for on in taken)
+    return bool(taken) and all(apart(graph.work, (*base, (merge.cond, on)), clock) for on in taken)
 
 
 # List scheduling.

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from seiche.ir.core import Apply, Equation, Var, When
 from seiche.ir.loops import (
+    PLAIN,
     Access,
     Array,
     Binary,
@@ -18,6 +19,7 @@ from seiche.ir.loops import (
     Const,
     Convert,
     Expr,
+    Hardware,
     Intrinsic,
     Invoke,
     Let,
@@ -186,8 +188,7 @@ class Puller:
         if isinstance(rhs, When):
             return self.at(rhs.arg, index)
         assert isinstance(rhs, Apply), (var, rhs)
-        code = OPS[rhs.op].code
-        code = narrow_code(rhs, var) or code
+        code = PICKED if rhs.op == "concat" else code_of(rhs, var)
         assert isinstance(code, Element), (var, rhs)
         value = code.at(self.w, index, tuple(map(self.access, rhs.args)), use_of(rhs, var))
         if not (var.type.format.exact or is_move(rhs, var)):
@@ -242,8 +243,8 @@ MANY = 1 << 30
 class Meter(Writer):
     """A writer whose text is thrown away: it knows how often the place it stands at runs."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, hardware: Hardware = PLAIN) -> None:
+        super().__init__(hardware=hardware)
         self.trips = 1
 
     @contextmanager
@@ -285,9 +286,9 @@ class Pattern:
     view: bool
 
 
-def pattern(code: Element | Kernel, use: Use) -> Pattern:
-    """Writes the op once, and looks."""
-    meter = Meter()
+def pattern(code: Element | Kernel, use: Use, hardware: Hardware = PLAIN) -> Pattern:
+    """Writes the op once, as it is written for that hardware, and looks."""
+    meter = Meter(hardware)
     args = [Counter(meter, t, Buffer(f"arg{i}", t, "in")) for i, t in enumerate(use.types)]
     index = tuple(Name(f"at{k}", integer(0).format) for k in range(len(use.out.shape)))
     view = False
@@ -331,6 +332,67 @@ def narrow_code(apply: Apply, out: Var) -> Element | None:
     return Element(at)
 
 
+def _picked(w: Writer, index: Index, args: tuple[Access, ...], use: Use) -> Expr:
+    axis = use.params["axis"]
+    place = index[axis]
+    assert isinstance(place, Const), index
+    at = int(place.value)
+    for arg in args:
+        if at < arg.type.shape[axis]:
+            return arg(*index[:axis], at, *index[axis + 1 :])
+        at -= arg.type.shape[axis]
+    raise AssertionError((index, use))
+
+
+PICKED = Element(_picked, cheap=True)
+"""Elements of a `concat`, of which it is known in which part they lie."""
+
+
 def code_of(apply: Apply, out: Var) -> Element | Kernel:
     """How the op is written in this use."""
     return narrow_code(apply, out) or OPS[apply.op].code
+
+
+@dataclass
+class Watched:
+    """An Access that notes whether all its places along an axis are `known` while the program is written."""
+
+    var: Var
+    axis: int
+    known: bool = True
+
+    @property
+    def type(self) -> Type:
+        return self.var.type
+
+    def __call__(self, *index: Expr | int) -> Expr:
+        at = tuple(map(integer, index))
+        self.known &= isinstance(at[self.axis], Const)
+        return Load(Buffer(self.var.name, self.var.type, "in"), at)
+
+
+def knows(
+    defs: dict[Var, Equation],
+    inline: set[Var],
+    hardware: Hardware,
+    reader: Equation,
+    var: Var,
+    axis: int,
+) -> bool:
+    """Whether an equation reads var, through what it computes itself (`inline`), at places along the axis that are known now."""
+    rhs, watched, meter = reader.rhs, Watched(var, axis), Meter(hardware)
+    assert isinstance(rhs, Apply)
+
+    def leaf(v: Var) -> Access | None:
+        if v is var:
+            return watched
+        return None if v in inline else Counter(meter, v.type, Buffer(v.name, v.type, "in"))
+
+    args = tuple(map(Puller(meter, defs, leaf).access, rhs.args))
+    code, use = code_of(rhs, reader.out), use_of(rhs, reader.out)
+    if isinstance(code, Kernel):
+        code.fill(meter, Array(meter, Buffer("out", use.out, "out")), args, use)
+    else:
+        index = (Name(f"at{k}", integer(0).format) for k in range(len(use.out.shape)))
+        code.at(meter, tuple(index), args, use)
+    return watched.known

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias, assert_never
 
 from seiche.errors import Loc
 from seiche.ir.core import Apply, Equation, Var
-from seiche.ir.loops import Access, Const, Expr, If, Local, Name, Note, Stmt, carrier
+from seiche.ir.loops import (
+    Access,
+    Buffer,
+    Const,
+    Expr,
+    If,
+    Local,
+    Name,
+    Note,
+    Result,
+    Stmt,
+    carrier,
+)
 from seiche.ir.op import OPS
+from seiche.ir.tiling import Chosen
 from seiche.numbers import formats as fmt
 from seiche.schedule.carry import same_place
+from seiche.schedule.fuse import Fused, merged, settle
 from seiche.schedule.homes import Homes
 from seiche.schedule.order import Graph, Group, schedule, soften
+from seiche.schedule.plan import ProductFact
 from seiche.schedule.pull import Index, Puller, is_move, named, rounded, stem_of, use_of
 from seiche.schedule.rows import write_rows
 from seiche.schedule.shop import Shop
@@ -36,6 +52,8 @@ from seiche.schedule.tasks import (
     fill,
     tasks,
 )
+from seiche.schedule.through import Through, one_sweep, write_sweep
+from seiche.schedule.windows import advance, move_on
 
 Path: TypeAlias = tuple[int, ...]
 
@@ -87,6 +105,7 @@ class Region:
     """One straight piece of program. `trips`: how often it runs per tick at most; `depth`: scans around it."""
 
     def __init__(self, shop: Shop, work: Work, trips: int = 1, depth: int = 0) -> None:
+        move_on(work)
         self.shop, self.work, self.trips, self.depth = shop, work, trips, depth
         self.w = shop.w
         self.names: dict[Var, Expr] = {}
@@ -106,8 +125,10 @@ class Region:
     def _graph(self) -> Graph:
         """The task graph, in which no two states wait for each other."""
         while True:
-            self.inlining = Inlining(self.work)
-            graph = Graph(tasks(self.work, self.inlining), self.work)
+            self.inlining = Inlining(self.work, hardware=self.w.hardware)
+            settle(self.work, self.inlining)
+            made = merged(self.work, self.inlining, tasks(self.work, self.inlining))
+            graph = Graph(made, self.work)
             tangled = graph.tangled()
             if not tangled:
                 return graph
@@ -188,14 +209,22 @@ class Region:
     def _count(self, eq: Equation) -> None:
         if isinstance(eq.rhs, Apply):
             cost = OPS[eq.rhs.op].cost(use_of(eq.rhs, eq.out))
-            self.shop.count(eq, eq.rhs.op, cost, self.trips, eq.out in self.inlining.inline)
+            inlined = eq.out in self.inlining.inline
+            self.shop.count(eq, eq.rhs.op, cost, self.trips, inlined, self.work.clocks[eq.out])
         else:
-            self.shop.count(eq, type(eq.rhs).__name__.lower(), 0, self.trips, False)
+            self.shop.count(eq, type(eq.rhs).__name__.lower(), 0, self.trips, False, ())
 
     def _items(self, items: list[Item]) -> None:
-        for item in items:
+        after = [*items[1:], None][: len(items)]
+        swept: Item | None = None
+        for item, next in zip(items, after, strict=True):
             if isinstance(item, Group):
-                self._group(item)
+                both = self._as_one(item, next)
+                if both is not None:
+                    write_sweep(self.w, self.puller, *both)
+                    swept = next
+                elif item is not swept:
+                    self._group(item)
                 continue
             branch = If(self.puller.at(item.cond, ()), [], [])
             with self.w.into(branch.yes):
@@ -219,6 +248,19 @@ class Region:
         if any(not isinstance(s, Note) for s in body):
             self.w.block.append(note)
             self.w.block.extend(body)
+
+    def _as_one(self, one: Group, next: Item | None) -> tuple[Through, Fill, Result] | None:
+        """A matrix and the product of a row by it, where they run in the same loops."""
+        matrix = [t for t in one.tasks if not self._idle(t)]
+        if not isinstance(next, Group) or len(matrix) != 1 or one.clock != next.clock:
+            return None
+        first, second = matrix[0], next.tasks[0]
+        if not one_sweep(self.homes, first, second):
+            return None
+        assert isinstance(first.unit, Compute) and isinstance(second.unit, Fill)
+        self.w.note(f"{_title(first)}, {_title(second)}", _loc(first))
+        there = Through(self.w, self.puller, first.unit.var, self._place(first.unit.var))
+        return there, second.unit, self._result(second.unit, self._place(second.unit.var))
 
     def _idle(self, task: Task) -> bool:
         """Whether nothing is left to do: the value is where it should go."""
@@ -305,7 +347,10 @@ class Region:
                 length = None if scan.length is None else self.puller.at(scan.length, ())
                 places = [self._place(out) for out in outs]
                 args = [self.puller.access(a) for a in scan.args]
-                write_rows(self.shop, unit, args, length, places, self.trips, self.depth, Region)
+                with self.shop.on(self.work.clocks[outs[0]]):
+                    write_rows(
+                        self.shop, unit, args, length, places, self.trips, self.depth, Region
+                    )
             case Open(state):
                 self._reopen(state)
             case Copy():
@@ -353,11 +398,35 @@ class Region:
         if k is not None and not self._shares(self.work.root(args[k]), unit.var):
             fill(self.w, place, self.puller.access(args[k]))
         accesses = tuple(map(self.puller.access, args))
-        unit.kernel.fill(self.w, Target(self.w, place), accesses, use_of(unit.apply, unit.var))
+        self.w.scratch = partial(self._scratch, unit.var)
+        if unit.apply.op == "concat":
+            advance(self.w, place, accesses, unit.apply.params["axis"])
+        else:
+            out = self._result(unit, place)
+            unit.kernel.fill(self.w, out, accesses, use_of(unit.apply, unit.made or unit.var))
+        var, into = unit.made or unit.var, unit.var.name if unit.made else ""
+        for fact in self.w.facts:
+            assert isinstance(fact, Chosen)
+            self.shop.products.append(ProductFact(var.name, var.loc, var.scope, fact, into))
+        self.w.facts.clear()
         format = unit.var.type.format
-        if not (format.exact or is_move(unit.apply, unit.var)):
+        if unit.made is None and not (format.exact or is_move(unit.apply, unit.var)):
             with self.w.loops(place.type.shape) as index:
                 place.put(self.w, index, rounded(self.w, place(*index), format))
+
+    def _result(self, unit: Fill, place: Place) -> Target | Fused:
+        """Where a kernel stores; what computes the reader of a product where that is stored."""
+        made = unit.made
+        if made is None:
+            return Target(self.w, place)
+        alike = carrier(unit.var.type.format) == carrier(made.type.format)
+        over = any(self._shares(v, unit.var) for v in self.homes.made_by[unit.var].reads)
+        scratch = None if alike and not over else partial(self.shop.memory, made)
+        return Fused(self.w, self.puller, self.names, made, unit.var, place, scratch)
+
+    def _scratch(self, var: Var, stem: str, type: fmt.Type) -> Buffer:
+        """Memory that a kernel needs on the way to a value."""
+        return self.shop.buffer(var, "scratch", type, f"{var.name}_{stem}")
 
     def _shares(self, a: Var, b: Var) -> bool:
         """Whether two values have one memory."""

@@ -11,7 +11,7 @@ from typing import Any
 from seiche.errors import Loc
 from seiche.ir.clocks import show as show_clock
 from seiche.schedule.lower import Lowered
-from seiche.schedule.plan import CheckpointFact, Plan
+from seiche.schedule.plan import CheckpointFact, DeadlineFact, Plan, SpreadFact
 
 
 @dataclass
@@ -45,6 +45,7 @@ class Report:
     plan: Plan
     outputs: tuple[Output, ...]
     checkpoints: tuple[CheckpointFact, ...] = ()
+    deadline: DeadlineFact | None = None
 
     @property
     def by_line(self) -> dict[Loc, Cost]:
@@ -84,7 +85,15 @@ class Report:
 
     def __str__(self) -> str:
         return "\n".join(
-            [*self._head(), *self._sweeps(), *self._budget(), *self._nodes(), *self._lines()]
+            [
+                *self._head(),
+                *self._sweeps(),
+                *self._products(),
+                *self._budget(),
+                *(_spread(self.deadline) if self.deadline else ()),
+                *self._nodes(),
+                *self._lines(),
+            ]
         )
 
     def _head(self) -> list[str]:
@@ -129,6 +138,22 @@ class Report:
             )
         return lines if self.plan.sweeps else []
 
+    def _products(self) -> list[str]:
+        """How each product is cut up; `*` where the user says so."""
+        lines = [
+            "",
+            "  products                           i x j x k        cut up as (* as stated)",
+        ]
+        for p in self.plan.products:
+            c = p.cut
+            size = f"{c.extents.i} x {c.extents.j} x {c.extents.k}"
+            how = "left to the compiler" if c.loops is None else f"{c.loops}{'*' * c.stated}"
+            full = f"; {c.accumulators} accumulators, {c.registers} registers"
+            spills = full if c.accumulators > c.registers else ""
+            fused = f"; stored as `{p.into}`" if p.into else ""
+            lines.append(f"  {f'{p.name}, {p.loc}':<35}{size:<17}{how}{fused}{spills}")
+        return lines if self.plan.products else []
+
     def _budget(self) -> list[str]:
         """What a budget has cut, and what that costs."""
         lines = ["", "  tapes kept in chunks, the rest recomputed"]
@@ -162,6 +187,40 @@ class Report:
         draw(self, path)
 
 
+def _spread(d: DeadlineFact) -> list[str]:
+    """What a deadline has spread over ticks, and what that costs."""
+    lines = ["", f"  deadline: {d.limit:,} operations per tick at most"]
+    if not d.spread:
+        return [*lines, "  held as it stands"]
+    means = [f"{n:,.0f}" if n is not None else "unknown" for n in (d.mean, d.mean_before)]
+    lines.append(
+        f"  worst tick {d.worst:,} instead of {d.worst_before:,}, mean tick {means[0]} instead of {means[1]}"
+        f"; {d.bytes:,} B instead of {d.bytes_before:,}"
+    )
+    return [*lines, *(line for fact in d.spread for line in _slots(fact))]
+
+
+def _slots(fact: SpreadFact) -> list[str]:
+    """The slots of a clock's work, what comes late, and which parameters a tick sees."""
+    every = f"every {fact.gap} ticks" if fact.gap else "known at run time"
+    lines = [f"  clock `{fact.clock}` ({fact.loc}), {every}: its work takes {fact.ticks} ticks"]
+    for s in fact.slots:
+        what = f"{s.rows} rows of {s.what}" if s.rows else s.what
+        lines.append(f"      {s.ticks:>4} x {s.operations:>10,}   {what:<40.40}  ({s.loc})")
+    if not fact.gap:
+        lines.append(
+            f"      fewer than {fact.ticks + 1} ticks after a full frame stop the program (SE913)"
+        )
+    if fact.late:
+        lines.append(f"      one of its ticks late: {', '.join(fact.late)}"[:120])
+    if fact.states:
+        names = ", ".join(fact.states[:3]) + (", ..." if len(fact.states) > 3 else "")
+        lines.append(
+            f"      ticks of frame f see {names} as of frame f - 2 (without a deadline f - 1)"
+        )
+    return lines
+
+
 def _table(title: str, rows: Iterable[tuple[str, Cost]]) -> list[str]:
     lines = [f"  {title:<60}{'state B':>10}{'scratch B':>11}{'const B':>10}{'ops/tick':>12}"]
     total = Cost()
@@ -181,4 +240,4 @@ def report(lowered: Lowered, plan: Plan) -> Report:
         Output(v.name, str(v.type), show_clock(lowered.clocks[v]), late)
         for v, late in zip(lowered.node.outputs, lowered.latency, strict=True)
     )
-    return Report(lowered.node.name, plan, outs, lowered.checkpoints)
+    return Report(lowered.node.name, plan, outs, lowered.checkpoints, lowered.deadline)

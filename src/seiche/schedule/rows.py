@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
 from seiche.ir.clocks import Clocks, infer
-from seiche.ir.core import Apply, Equation, Fby, Lit, Node, Post, Scan, Var, operands
+from seiche.ir.core import Apply, Equation, Fby, Lit, Node, Post, Scan, Var, When, operands
 from seiche.ir.loops import Access, Const, Expr, For, Local, Name, carrier, integer
 from seiche.numbers import formats as fmt
 from seiche.numbers.formats import Type
 from seiche.schedule.carry import same_place
 from seiche.schedule.plan import SweepFact
-from seiche.schedule.pull import Reading, stem_of
+from seiche.schedule.pull import Pulled, stem_of
 from seiche.schedule.shop import Constant, Shop
 from seiche.schedule.sweeps import Sweep, crossing, sweeps
 from seiche.schedule.tasks import Copy, Place, Rows, State, Work, fill
@@ -260,7 +260,12 @@ class _Rows:
 
 def _there(access: Access) -> Access | None:
     """The memory that an access reads as it stands."""
-    return access.puller.leaf(access.var) if isinstance(access, Reading) else access
+    if not isinstance(access, Pulled):
+        return access
+    var, defs = access.var, access.puller.defs
+    while var in defs and isinstance(rhs := defs[var].rhs, When):
+        var = rhs.arg
+    return access.puller.leaf(var)
 
 
 @dataclass(frozen=True)

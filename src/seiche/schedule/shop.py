@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from seiche.ir.clocks import Clock
 from seiche.ir.core import Equation, Scope, Var
 from seiche.ir.loops import Buffer, Const, Expr, For, Load, Storage, Writer, carrier, integer
 from seiche.ir.op import AnyArray
 from seiche.numbers.formats import NAMED, Type
-from seiche.schedule.plan import EquationFact, SweepFact
+from seiche.schedule.plan import EquationFact, ProductFact, SweepFact
 from seiche.schedule.pull import identifier
 from seiche.schedule.tasks import Place
 
@@ -247,7 +250,10 @@ class Shop:
     origin: dict[Buffer, Var] = field(default_factory=dict["Buffer", Var])
     equations: list[EquationFact] = field(default_factory=list["EquationFact"])
     sweeps: list[SweepFact] = field(default_factory=list["SweepFact"])
+    products: list[ProductFact] = field(default_factory=list["ProductFact"])
     kinds: dict[Buffer, str] = field(default_factory=dict["Buffer", str])
+    clock: Clock = ()
+    """Of the equation of the node that is being written."""
     _constants: dict[object, Buffer] = field(default_factory=dict["object", Buffer])
 
     def buffer(
@@ -280,9 +286,19 @@ class Shop:
             self._constants[bits] = made
         return self._constants[bits]
 
-    def count(self, eq: Equation, what: str, operations: int, trips: int, inlined: bool) -> None:
-        """Notes what an equation costs."""
-        out = eq.outs[0]
+    def count(
+        self, eq: Equation, what: str, operations: int, trips: int, inlined: bool, clock: Clock
+    ) -> None:
+        """Notes what an equation costs; `clock` is that within the region that it is in."""
+        out, clock = eq.outs[0], (*self.clock, *clock)
+        total = operations * trips
         self.equations.append(
-            EquationFact(out.name, what, out.loc, out.scope, operations * trips, trips, inlined)
+            EquationFact(out.name, what, out.loc, out.scope, total, trips, inlined, clock)
         )
+
+    @contextmanager
+    def on(self, clock: Clock) -> Iterator[None]:
+        """What is counted meanwhile runs on this clock."""
+        before, self.clock = self.clock, (*self.clock, *clock)
+        yield
+        self.clock = before

@@ -8,15 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 from seiche.ir.clocks import Clock
 from seiche.ir.core import Apply, Check, Equation, Merge, Rhs, Scan, Var, When, operands
-from seiche.ir.loops import Access, Buffer, Expr, Load, Name, Writer, integer
+from seiche.ir.loops import (
+    PLAIN,
+    Access,
+    Buffer,
+    Expr,
+    Hardware,
+    Load,
+    Name,
+    Writer,
+    integer,
+)
 from seiche.ir.op import OPS, Element, Kernel
 from seiche.numbers import formats as fmt
 from seiche.numbers.formats import Shape, Type
-from seiche.schedule.pull import Index, Pattern, Puller, code_of, flat_index, key, pattern, use_of
+from seiche.schedule.pull import (
+    Index,
+    Pattern,
+    Puller,
+    code_of,
+    flat_index,
+    key,
+    knows,
+    pattern,
+    use_of,
+)
 
 CHAIN_MAX = 40
 """Equations computed inside one another: bounds the recursion."""
@@ -83,8 +104,17 @@ class Target:
     def type(self) -> Type:
         return self.place.type
 
+    @property
+    def fused(self) -> bool:
+        return False
+
     def put(self, index: tuple[Expr | int, ...], value: Expr) -> None:
         self.place.put(self.w, tuple(map(integer, index)), value)
+
+    part = put
+
+    def takes(self, index: tuple[Expr | int, ...], lanes: int) -> bool:
+        return True
 
     def get(self, index: tuple[Expr | int, ...]) -> Expr:
         return self.place(*index)
@@ -111,11 +141,12 @@ class Compute:
 
 @dataclass(eq=False)
 class Fill:
-    """A kernel."""
+    """A kernel. Where it stores an element of `made`, it computes that of `var`, which alone has memory (`fuse`)."""
 
     var: Var
     apply: Apply
     kernel: Kernel
+    made: Var | None = None
 
 
 @dataclass(eq=False)
@@ -201,6 +232,8 @@ class Work:
     guards: list[Guard] = field(default_factory=list["Guard"])
     exports: tuple[Var, ...] = ()
     stored: set[Var] = field(default_factory=set["Var"])
+    slots: dict[Var, tuple[int, int]] = field(default_factory=dict["Var", tuple[int, int]])
+    """Conditions of which at most one holds, by their group and number."""
 
     def __post_init__(self) -> None:
         self.refresh()
@@ -220,8 +253,8 @@ class Work:
 class Inlining:
     """`inline`: the Vars that are computed in their readers."""
 
-    def __init__(self, work: Work, pinned: Iterable[Var] = ()) -> None:
-        self.work = work
+    def __init__(self, work: Work, pinned: Iterable[Var] = (), hardware: Hardware = PLAIN) -> None:
+        self.work, self.hardware = work, hardware
         self.patterns: dict[Var, Pattern] = {}
         self.inline: set[Var] = set()
         self.evals: dict[Var, int] = {}
@@ -242,7 +275,8 @@ class Inlining:
             for var in dict.fromkeys(operands(eq.rhs)):
                 self.readers.setdefault(var, []).append(eq)
             if isinstance(eq.rhs, Apply) and eq.rhs.args:
-                self.patterns[eq.out] = pattern(code_of(eq.rhs, eq.out), use_of(eq.rhs, eq.out))
+                code, use = code_of(eq.rhs, eq.out), use_of(eq.rhs, eq.out)
+                self.patterns[eq.out] = pattern(code, use, self.hardware)
             if isinstance(eq.rhs, Merge):
                 self.scalars.add(eq.rhs.cond)
             if isinstance(eq.rhs, Scan) and eq.rhs.length is not None:
@@ -284,8 +318,10 @@ class Inlining:
         self.evals[var] = total
         if isinstance(rhs, When):
             return True
-        if isinstance(code_of(rhs, var), Kernel) or var in self.scalars or var in self.work.stored:
+        if var in self.scalars or var in self.work.stored:
             return False
+        if isinstance(code_of(rhs, var), Kernel):
+            return rhs.op == "concat" and total <= var.type.size and self._picked(var, rhs)
         size, view = var.type.size, var not in self.patterns or self.patterns[var].view
         if view:
             return True
@@ -295,6 +331,23 @@ class Inlining:
             return total <= 2 * size
         single = len(self.readers.get(var, ())) + self.others.get(var, 0) == 1
         return single and total <= size
+
+    def _picked(self, var: Var, rhs: Apply) -> bool:
+        """Whether all that read a `concat` know in which of its parts each element lies."""
+        finals: dict[Equation, None] = {}
+        todo = [var]
+        while todo:
+            v = todo.pop()
+            readers = self.readers.get(v, [])
+            if v in self.others or v in self.work.exports:
+                return False
+            if not all(isinstance(eq.rhs, Apply) for eq in readers):
+                return False
+            todo += [eq.out for eq in readers if eq.out in self.inline]
+            finals.update((eq, None) for eq in readers if eq.out not in self.inline)
+        axis = rhs.params["axis"]
+        known = partial(knows, self.work.defs, self.inline, self.hardware)
+        return all(known(eq, var, axis) for eq in finals)
 
     def _asked(self, var: Var, eq: Equation) -> tuple[int, bool]:
         """How many elements of var an equation asks for; whether that repeats too much text."""
@@ -451,7 +504,7 @@ def _add_equation(eq: Equation, work: Work, inline: set[Var], probe: Probe, add:
     match rhs:
         case Apply():
             code = code_of(rhs, eq.out)
-            if isinstance(code, Kernel):
+            if isinstance(code, Kernel) and eq.out not in inline:
                 add(Fill(eq.out, rhs, code), clock, None, probe.whole(rhs.args), eq.outs)
             elif eq.out not in inline:
                 shape = eq.out.type.shape

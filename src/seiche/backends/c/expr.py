@@ -46,6 +46,19 @@ def ctype(format: Format) -> str:
     return CTYPES[format.carrier]
 
 
+LANE = "SEICHE_LANE"
+
+
+def vector(format: Format, lanes: int) -> str:
+    """The C type of lanes of a carrier.
+
+    >>> from seiche.numbers.formats import f32
+    >>> vector(f32, 16)
+    'SEICHE_F32X16'
+    """
+    return f"SEICHE_{format.carrier.upper()}X{lanes}"
+
+
 def literal(value: float | int | bool, format: Format) -> str:
     """A constant with exactly that value.
 
@@ -100,9 +113,9 @@ class Printer:
             case Const(value, format):
                 return literal(value, format)
             case Name(name):
-                return name
+                return f"{name} {LANE}" if e.lanes > 1 else name
             case Load(buffer, index):
-                return self.element(buffer, index)
+                return self.lanes(e) if e.lanes > 1 else self.element(buffer, index)
             case Unary(op, arg):
                 return self._unary(op, arg)
             case Binary():
@@ -136,6 +149,13 @@ class Printer:
         if not buffer.type.shape:
             return self.reference(buffer)
         return f"{self.reference(buffer)}[{stripped(self.index(flat_index(index, buffer.type.shape)))}]"
+
+    def lanes(self, place: Load, access: str = "SEICHE_AT") -> str:
+        """Elements side by side, from a place in a buffer on; "SEICHE_TO" to store them."""
+        at = stripped(self.index(flat_index(place.index, place.buffer.type.shape)))
+        self.need("lanes", vector(place.format, place.lanes))
+        held, start = vector(place.format, place.lanes), self.reference(place.buffer)
+        return f"{access}({held}, {start}{'' if at == '0' else f' + {at}'})"
 
     def index(self, e: Expr) -> str:
         """Index arithmetic, which stays in range by construction."""

@@ -14,8 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from seiche.backends.c.expr import Printer, ctype, literal, stripped
-from seiche.backends.c.helpers import PROLOGUE, helper
+from seiche.backends.c.expr import Printer, ctype, literal, stripped, vector
+from seiche.backends.c.helpers import PROLOGUE, helper, vectors
 from seiche.ir.loops import (
     Assign,
     Buffer,
@@ -26,6 +26,7 @@ from seiche.ir.loops import (
     If,
     Invoke,
     Let,
+    Load,
     Local,
     Machine,
     Name,
@@ -203,7 +204,8 @@ class _Source:
     def text(self) -> str:
         step = self._step()
         reset = self._reset()
-        helpers = [helper(kind, f, ctype(NAMED[f])) for kind, f in self.needs]
+        helpers = [helper(kind, f, ctype(NAMED[f])) for kind, f in self.needs if kind != "lanes"]
+        lanes = vectors([name for kind, name in self.needs if kind == "lanes"])
         tables = [
             f"static const {ctype(b.type.format)} {b.name}[{b.type.size}] = {_array(x, b.type, '')};\n"
             for b, x in self.machine.tables
@@ -211,6 +213,7 @@ class _Source:
         parts = [
             f'#include "{self.name}.h"\n{INCLUDES[len("#include <stddef.h>") + 1 :]}',
             PROLOGUE,
+            lanes,
             *helpers,
             *self.functions.values(),
             *tables,
@@ -327,6 +330,13 @@ class _Body:
     def statement(self, stmt: Stmt, level: int) -> list[str]:
         p, pad = self.printer, "    " * level
         match stmt:
+            case Let(name, value) | Local(name, value) if name.lanes > 1:
+                held = vector(name.format, name.lanes)
+                return [f"{pad}{held} {name.name};", self._lanes(pad, name, name, value)]
+            case Assign(name, value) if name.lanes > 1:
+                return [self._lanes(pad, name, name, value)]
+            case Store(buffer, index, value) if value.lanes > 1:
+                return [self._lanes(pad, value, Load(buffer, index, value.lanes), value)]
             case Let(name, value):
                 self._note_range(name, value)
                 return [f"{pad}const {ctype(name.format)} {name.name} = {p.typed(value)};"]
@@ -350,6 +360,14 @@ class _Body:
             case Note(text, loc):
                 said = f"{loc}: {text}" if loc.line else text
                 return [f"{pad}/* {said.replace('*/', '* /').replace('/*', '/ *')} */"]
+
+    def _lanes(self, pad: str, like: Expr, place: Name | Load, value: Expr) -> str:
+        """An assignment to all lanes."""
+        p, held = self.printer, vector(like.format, like.lanes)
+        p.need("lanes", held)
+        text = p.typed(value) if value.lanes > 1 else f"SEICHE_ALL({held}, {p.typed(value)})"
+        to = p.lanes(place, "SEICHE_TO") if isinstance(place, Load) else p.value(place)
+        return f"{pad}SEICHE_LANES({like.lanes}) {to} = {text};"
 
     def _note_range(self, name: Name, value: Expr) -> None:
         if name.format.name == "i32":

@@ -1,8 +1,8 @@
-"""Matrix products, in the strict order of `docs/architecture.md`, written so that C vectorises them as they are.
+"""Matrix products, in the strict order of `docs/architecture.md`, in tiles that a user states or the hardware suggests.
 
-Rows (`trans_b=False`): `k` is processed a few at a time and innermost runs over the row of the result, which is contiguous
-in both operands; a block of rows shares what it reads of b. Lanes (`trans_b=True`): the 16 accumulators are a local array,
-and a block of columns shares what it reads of a. No sum is reordered: wider vectors and more registers change no bit.
+Where sums are of floats, `tiles` writes them. What has no vectors (integers; operands that do not lie side by side, as their producers
+are computed in place) is written here so that compilers vectorise what they can: rows take a few k at a time, in lane
+order the 16 accumulators are a local array. No sum is reordered: tiles, vectors and registers change no bit.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from seiche.ir import tiling
 from seiche.ir.builder import Builder
 from seiche.ir.core import Params, Var
 from seiche.ir.loops import Access, Expr, Result, Writer, carrier, integer
@@ -18,10 +19,14 @@ from seiche.ir.op import AnyArray, Cotangents, Kernel, Op, SignatureError, Use, 
 from seiche.ir.ops import batching
 from seiche.ir.ops.define import LANES, NUMBER, check_kind, expect, lane_fold, law, sample
 from seiche.ir.ops.indexing import Index, plus, times, values
+from seiche.ir.ops.lane_tiles import fold
+from seiche.ir.ops.operands import Operands
+from seiche.ir.ops.tiles import Tiling
+from seiche.ir.tiling import Chosen, Cut, Extents, Loops, lanes_of
 from seiche.numbers.formats import Format, Type, bf16, e4m3, f32, f64, fixed, i8, i16, i32, u8
 
 Value = Callable[..., AnyArray]
-DEFAULTS: Params = {"trans_a": False, "trans_b": False, "accumulate": None}
+DEFAULTS: Params = {"trans_a": False, "trans_b": False, "accumulate": None, "loops": None}
 ROWS = 4
 """Rows of the result that are computed together: 4 x 4 products per element of b that is loaded."""
 COLUMNS = 4
@@ -51,7 +56,22 @@ def matmul_signature(types: tuple[Type, ...], params: Params) -> Type:
         raise SignatureError(
             f"`matmul` of {a} and {b}{flags}: {k} is not {k_too}, or batches differ"
         )
-    return Type(accumulator(a.format, p["accumulate"]), (*a.shape[:-2], m, n))
+    wide = accumulator(a.format, p["accumulate"])
+    check_loops(p["loops"], extents_of((m, k, n), p, wide))
+    return Type(wide, (*a.shape[:-2], m, n))
+
+
+def check_loops(text: str | None, extents: Extents) -> None:
+    """Raises SignatureError where they fit no such product; a tile may be larger than what a transformation left of a loop."""
+    if text is None:
+        return
+    names = {x: x for x in (*tiling.LOOPS, *tiling.OPERANDS)}
+    try:
+        found = tiling.fault(tiling.parse(text), extents, names, clipped=True)
+    except (ValueError, TypeError) as error:
+        raise SignatureError(f"`matmul`: {error}") from error
+    if found is not None:
+        raise SignatureError(f"`matmul`, loops={text!r}: {found}")
 
 
 def accumulator(format: Format, accumulate: Format | None) -> Format:
@@ -109,27 +129,6 @@ def products(a: AnyArray, b: AnyArray, i: int, j: int) -> AnyArray:
 # --------------------------------------------------------------------------------------------- code
 
 
-class Operands:
-    """How a kernel reads a(i, k) and b(k, j) of one matrix of the batch, in the format of the sums."""
-
-    def __init__(
-        self, w: Writer, batch: tuple[Expr, ...], args: Sequence[Access], use: Use
-    ) -> None:
-        self.w, self.batch, self.args = w, batch, args
-        self.format = carrier(use.out.format)
-        self.trans = tuple(bool(use.params.get(f)) for f in ("trans_a", "trans_b"))
-
-    def a(self, i: Index, k: Index) -> Expr:
-        return self._read(0, i, k)
-
-    def b(self, k: Index, j: Index) -> Expr:
-        return self._read(1, k, j)
-
-    def _read(self, which: int, i: Index, j: Index) -> Expr:
-        at = (j, i) if self.trans[which] else (i, j)
-        return self.w.convert(self.args[which](*self.batch, *at), self.format)
-
-
 def blocks(w: Writer, n: int, size: int) -> Iterator[list[Index]]:
     """Writes the loop over the whole blocks of `size` in 0..n, then the rest; yields the indices of a block."""
     whole = n // size
@@ -142,33 +141,101 @@ def blocks(w: Writer, n: int, size: int) -> Iterator[list[Index]]:
 
 
 def matmul_fill(w: Writer, out: Result, args: tuple[Access, ...], use: Use) -> None:
-    m, k, n = dims(use)
+    extents, stated = extents_of(dims(use), use.params, use.out.format), stated_loops(use)
     with w.loops(use.out.shape[:-2]) as batch:
         x = Operands(w, batch, args, use)
-        if x.trans == (False, True):
-            with w.loop(m) as i:
-                for columns in blocks(w, n, COLUMNS):
-                    for j, total in zip(columns, lanes(w, x, i, columns, k), strict=True):
-                        out.put((*batch, i, j), total)
+        loops = stated or default_loops(w, x, extents)
+        cut = None if loops is None else cut_of(w, x, loops, extents)
+        kept = 0 if cut is None else cut.accumulators
+        w.facts.append(Chosen(extents, loops, stated is not None, kept, w.hardware.registers))
+        if cut is None:
+            fill_plain(w, out, x, use)
         else:
-            for rows in blocks(w, m, ROWS):
-                fill_rows(w, out, x, rows, k, n)
+            Tiling(w, out, x, cut, extents).write()
+
+
+def extents_of(dims: tuple[int, int, int], params: Params, format: Format) -> Extents:
+    """Of a product with sums in a format. Integers wrap: their sums are the same in any order."""
+    m, k, n = dims
+    lanes = bool(params.get("trans_b")) and not params.get("trans_a")
+    return Extents(m, n, k, lanes and not carrier(format).is_integer)
+
+
+def stated_loops(use: Use) -> Loops | None:
+    """The user's."""
+    text = use.params.get("loops")
+    loops = None if text is None else tiling.parse(text)
+    return None if loops is None or loops.only_fuses else loops
+
+
+def default_loops(w: Writer, x: Operands, extents: Extents) -> Loops | None:
+    """From the hardware; None where a compiler finds more vectors than there would be in tiles."""
+    lanes = lanes_of(w.hardware, x.format)
+    if lanes == 1:
+        return None if w.hardware.vector else tiling.chosen(extents, x.format, w.hardware, True)
+    if extents.lane_order:
+        good = in_lanes_along_k(x, lanes)
+        return tiling.chosen(extents, x.format, w.hardware, True) if good else None
+    near = x.side_by_side(x.b, min(lanes, extents.j))
+    loops = tiling.chosen(extents, x.format, w.hardware, near)
+    return loops if near or extents.i >= 4 else None
+
+
+def in_lanes_along_k(x: Operands, lanes: int) -> bool:
+    """Whether both operands lie side by side along k."""
+    return x.side_by_side(x.a, lanes) and x.side_by_side(lambda j, k: x.b(k, j), lanes)
+
+
+def cut_of(w: Writer, x: Operands, loops: Loops, extents: Extents) -> Cut:
+    """In vectors; in scalars where an operand that is not packed does not lie side by side."""
+    lanes = lanes_of(w.hardware, x.format)
+    if x.lane_order:
+        good = lanes > 1 and in_lanes_along_k(x, min(lanes, LANES))
+    else:
+        good = "b" in loops.packed or x.side_by_side(x.b, lanes)
+    return tiling.cut(loops, extents, lanes if good else 1)
+
+
+def fill_plain(w: Writer, out: Result, x: Operands, use: Use) -> None:
+    """For a compiler's vectoriser, one matrix of the batch."""
+    m, k, n = dims(use)
+    if x.trans != (False, True):
+        for rows in blocks(w, m, ROWS):
+            fill_rows(w, out, x, rows, k, n)
+        return
+    with w.loop(m) as i:
+        for columns in blocks(w, n, COLUMNS):
+            for j, total in zip(columns, lanes(w, x, i, columns, k), strict=True):
+                out.put((*x.batch, i, j), total)
 
 
 def fill_rows(w: Writer, out: Result, x: Operands, rows: list[Index], k: int, n: int) -> None:
     """All of these rows; several k at a time, so that a row is read and written once for all of them."""
     chunk = 4 if len(rows) > 2 else 8
-    add_products(w, out, x, rows, range(min(chunk, k)), n, first=True)
+    store = out.put if k <= chunk else out.part
+    add_products(w, out, store, x, rows, range(min(chunk, k)), n, first=True)
     if k // chunk > 1:
         with w.loop(k // chunk, start=1) as c:
             base = w.let(c * chunk)
-            add_products(w, out, x, rows, [plus(base, r) for r in range(chunk)], n, first=False)
+            terms = [plus(base, r) for r in range(chunk)]
+            add_products(w, out, store, x, rows, terms, n, first=False)
     if k > chunk and k % chunk:
-        add_products(w, out, x, rows, range(k - k % chunk, k), n, first=False)
+        add_products(w, out, store, x, rows, range(k - k % chunk, k), n, first=False)
+    if out.fused and k > chunk:
+        with w.loops((len(rows), n)) as (r, j):
+            place = (*x.batch, plus(r, rows[0]), j)
+            out.put(place, out.get(place))
 
 
 def add_products(
-    w: Writer, out: Result, x: Operands, rows: list[Index], ks: Sequence[Index], n: int, first: bool
+    w: Writer,
+    out: Result,
+    store: Callable[[tuple[Index, ...], Expr], None],
+    x: Operands,
+    rows: list[Index],
+    ks: Sequence[Index],
+    n: int,
+    first: bool,
 ) -> None:
     """Adds a(i, k) b(k, j) for these rows and k ascending to the result, or starts it with them."""
     left = [[w.let(x.a(i, k)) for k in ks] for i in rows]
@@ -180,7 +247,7 @@ def add_products(
             total = terms[0] if first else out.get(place) + terms[0]
             for term in terms[1:]:
                 total = total + term
-            out.put(place, total)
+            store(place, total)
 
 
 def lanes(w: Writer, x: Operands, i: Index, columns: list[Index], k: int) -> list[Expr]:
@@ -205,16 +272,6 @@ def lanes(w: Writer, x: Operands, i: Index, columns: list[Index], k: int) -> lis
     if k % LANES:
         add(k - k % LANES, k % LANES, first=False)
     return [fold([acc.get((lane,)) for lane in range(LANES)]) for acc in accs]
-
-
-def fold(lanes: list[Expr]) -> Expr:
-    """The sum of at most 16 lanes as one expression, halves onto halves."""
-    half = LANES // 2
-    while half:
-        upper = lanes[half:]
-        lanes = [a + upper[j] if j < len(upper) else a for j, a in enumerate(lanes[:half])]
-        half //= 2
-    return lanes[0]
 
 
 # --------------------------------------------------------------------------------------- derivative

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from seiche.ir.builder import Builder
@@ -149,9 +151,12 @@ scalar_op(
 )  # fmt: skip
 
 
-def _identity(types: tuple[Type, ...], params: Params) -> Type:
-    expect("stop_gradient", types, 1, params)
-    return types[0]
+def _identity_of(name: str) -> Callable[[tuple[Type, ...], Params], Type]:
+    def signature(types: tuple[Type, ...], params: Params) -> Type:
+        expect(name, types, 1, params)
+        return types[0]
+
+    return signature
 
 
 def _same(value: Values, rng: Rng) -> None:
@@ -160,8 +165,23 @@ def _same(value: Values, rng: Rng) -> None:
 
 
 scalar_op(
-    "stop_gradient", "x itself; no derivative passes.", _identity, lambda use: lambda k, x: x,
+    "stop_gradient", "x itself; no derivative passes.", _identity_of("stop_gradient"), lambda use: lambda k, x: x,
     vjp=NoGradient("the program stops it here"),
+    samples=(sample(fmt.f32[()]), sample(fmt.f64[2, 3]), sample(fmt.i8[4]), sample(fmt.bool_[3])),
+    laws=(law("the identity", _same),), cheap=True, family="convert",
+)  # fmt: skip
+
+
+def _later(b: Builder, use: Use, args: tuple[Var, ...], out: Var, ct: Var) -> Cotangents:
+    return (b.pipeline_register(ct),)
+
+
+scalar_op(
+    "pipeline_register",
+    "x itself, where a stage of a pipeline ends: what follows is computed a tick of the base clock later, and all of it is "
+    "reported as latency. The cotangent waits alike.",
+    _identity_of("pipeline_register"), lambda use: lambda k, x: x,
+    vjp=_later,
     samples=(sample(fmt.f32[()]), sample(fmt.f64[2, 3]), sample(fmt.i8[4]), sample(fmt.bool_[3])),
     laws=(law("the identity", _same),), cheap=True, family="convert",
 )  # fmt: skip
