@@ -12,6 +12,7 @@ from seiche.errors import NOWHERE, Diagnostic, SeicheError, fail
 from seiche.ir import tree
 from seiche.ir.core import Node
 from seiche.schedule.budget import bytes_of, fitted
+from seiche.schedule.deadline import bounded
 from seiche.schedule.lower import Lowered, lower
 from seiche.schedule.machine import schedule
 from seiche.schedule.report import Report, report
@@ -45,6 +46,7 @@ def compile(
     target: Target = "interp",
     arithmetic: Arithmetic = "strict",
     memory: int | str | None = None,
+    deadline: int | str | None = None,
     device: str | None = None,
     devices: int | Sequence[object] | None = None,
     shard: Mapping[str, int] | None = None,
@@ -57,6 +59,9 @@ def compile(
 
     `memory` is a budget in bytes (or text such as "64KiB") for all that an instance holds, as the report predicts it: states,
     frames, tape and scratch. Tapes that do not fit are recomputed in chunks, with the same bits; SE908 says what it would take.
+
+    `deadline` bounds the operations of the worst tick (or text such as "2.5x": times the mean tick's). The work of a frame is then spread
+    over the ticks of the next, and what leaves it comes with the next close, later by one frame; SE912 says what would hold.
 
     For XLA, `device` is "cpu" or "gpu" (JAX's default), `devices` a number of them or a list, and `shard` the axis of inputs,
     states and other streams, by name, that is spread over these: `compile(fleet, target="xla", devices=4, shard={"x": 0})`.
@@ -78,6 +83,8 @@ def compile(
     traced = node.trace(*args, **static)
     verify(traced.node)
     lowered = lower(traced.node)
+    if deadline is not None:
+        lowered = bounded(lowered, deadline)
     if memory is not None:
         lowered = fitted(lowered, bytes_of(memory, traced.node.loc))
     where = {"device": device, "devices": devices, "shard": shard}

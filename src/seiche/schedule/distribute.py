@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from seiche.ir import core
-from seiche.ir.clocks import Clocks, infer
+from seiche.ir.clocks import Clocks, constants, infer
 from seiche.ir.core import Equation, Lit, Node, OutKind, Scan, Var, When, operands
 from seiche.schedule.emit import Emitter
 from seiche.schedule.sweeps import Sweep, conditions_of, crossing, sweeps
@@ -20,21 +20,22 @@ from seiche.schedule.sweeps import Sweep, conditions_of, crossing, sweeps
 def distribute(node: Node) -> Node:
     """The lowered node, every scan in it with one sweep, inside bodies too."""
     eqs: list[Equation] = []
+    fixed = constants(node)
     for eq in node.eqs:
         if isinstance(eq.rhs, Scan):
-            eqs += _distributed(eq, replace(eq.rhs, body=distribute(eq.rhs.body)))
+            eqs += _distributed(eq, replace(eq.rhs, body=distribute(eq.rhs.body)), fixed)
         else:
             eqs.append(eq)
     return replace(node, eqs=eqs)
 
 
-def _distributed(eq: Equation, scan: Scan) -> list[Equation]:
+def _distributed(eq: Equation, scan: Scan, fixed: set[Var]) -> list[Equation]:
     clocks = infer(scan.body)
     found = sweeps(scan.body, clocks)
     real = [s for s in found if any(not isinstance(e.rhs, Lit) for e in s.eqs)]
     if len(real) < 2:
         return [Equation(eq.outs, scan)]
-    return _Parts(eq, scan, clocks, crossing(found, scan.body), real).run()
+    return _Parts(eq, scan, clocks, crossing(found, scan.body), real, fixed).run()
 
 
 @dataclass
@@ -44,6 +45,7 @@ class _Parts:
     clocks: Clocks
     cross: set[Var]
     found: list[Sweep]
+    fixed: set[Var]
 
     def run(self) -> list[Equation]:
         self.stacks: dict[Var, Var] = {}
@@ -94,6 +96,7 @@ class _Parts:
             inputs.append(self._row(b, var))
             args.append(self.stacks[var])
             mapped.append(True)
+        self._anchor(inputs, args, mapped)
         b.eqs += [
             e
             for e in sweep.eqs
@@ -106,6 +109,15 @@ class _Parts:
             inside, tuple(args), tuple(mapped), tuple(kinds), self.scan.extent, self.scan.length
         )
         return Equation(tuple(outs), rhs)
+
+    def _anchor(self, inputs: list[Var], args: list[Var], mapped: list[bool]) -> None:
+        """An argument that has a clock, where the scan had one: that is where a scan has its own from."""
+        varying = (k for k, arg in enumerate(self.scan.args) if arg not in self.fixed)
+        k = next(varying, None)
+        if k is not None and self.fixed.issuperset(args):
+            inputs.append(self.scan.body.inputs[k])
+            args.append(self.scan.args[k])
+            mapped.append(self.scan.mapped[k])
 
     def _results(self, b: Emitter, made: set[Var]) -> tuple[list[Var], list[OutKind], list[Var]]:
         """What a sweep gives: results of the scan, and what crosses."""

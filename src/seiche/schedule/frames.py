@@ -131,6 +131,7 @@ def _return_streams(
     full = b.eq(c.rows, b.int(frame.extent))
     waiting = b.logical_and(b.lt(b.int(0), c.before), b.lt(c.before, b.int(frame.extent)))
     ends = b.select(past, b.logical_and(cut, waiting), b.logical_or(c.until, full))
+    time.returning += [c.until, ends]
     close: Clock = ((ends, True),)
     length = b.sampled(rows, close)
     reopen = Reopen(b, time, frame.until, ends, cut, c.latency, held)

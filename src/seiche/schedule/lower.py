@@ -33,12 +33,13 @@ from seiche.ir.core import (
 from seiche.ir.op import AnyArray
 from seiche.schedule.bodies import emit_scan
 from seiche.schedule.emit import Emitter
+from seiche.schedule.ends import ends
 from seiche.schedule.fold import fold
 from seiche.schedule.frames import Timed, lower_frame
 from seiche.schedule.inline import inline_calls
-from seiche.schedule.plan import CheckpointFact
+from seiche.schedule.plan import CheckpointFact, DeadlineFact, Exclusive
 from seiche.schedule.reopen import ready
-from seiche.schedule.retime import latencies
+from seiche.schedule.retime import is_register, latencies
 from seiche.schedule.timeline import Timeline
 
 
@@ -48,7 +49,8 @@ class Lowered:
 
     Every top-level `Fby` starts from a literal, or from zeros where its init is None; its `reset`, if any, loads that again.
     `ended`, the last input where there is one, is true at the ticks after the last; `flush` such ticks bring out all outputs.
-    `checkpoints`: the tapes that a budget has cut.
+    `checkpoints`: the tapes that a budget has cut. `deadline`: the work that has been spread over ticks; `exclusive`: its conditions.
+    `returning`: the conditions of frames whose streams return to their ticks.
     """
 
     node: Node
@@ -58,6 +60,9 @@ class Lowered:
     flush: int
     clocks: Clocks
     checkpoints: tuple[CheckpointFact, ...] = ()
+    deadline: DeadlineFact | None = None
+    exclusive: tuple[Exclusive, ...] = ()
+    returning: tuple[Var, ...] = ()
 
     @cached_property
     def states(self) -> dict[str, Equation]:
@@ -92,7 +97,7 @@ def initial_value(state: Equation, defs: dict[Var, Equation]) -> AnyArray:
 
 def lower(node: Node) -> Lowered:
     """The forward-only form of a logical node; raises SE303, SE403 and SE603."""
-    node = fold(inline_calls(core.live(node)))
+    node = fold(ends(inline_calls(core.live(node))))
     return _Lowering(node).run()
 
 
@@ -136,13 +141,18 @@ class _Lowering:
                 f"lowering put {bad.left} and {bad.right} on different clocks: {bad.equation}\n{node}"
             )
         latency = tuple(self.lat.of(v) for v in self.node.outputs)
-        return Lowered(node, latency, tuple(t.latency for t in self.checks), ended, flush, clocks)
+        late = tuple(t.latency for t in self.checks)
+        returning = tuple(self.time.returning)
+        return Lowered(node, latency, late, ended, flush, clocks, returning=returning)
 
     def _emit(self, eq: Equation) -> None:
         latency = self.lat.of_equation(eq)
         match eq.rhs:
             case Lit():
                 self.b.eqs.append(eq)
+            case Apply() if is_register(eq.rhs):
+                late = self.time.at(self.time.registered(eq.out), latency)
+                self.b.equation(eq.outs, Apply(eq.rhs.op, (late,)))
             case Apply() | When() | Merge():
                 self.b.equation(
                     eq.outs, core.substitute(eq.rhs, lambda v: self.time.at(v, latency))
@@ -199,6 +209,11 @@ class _Lowering:
     def _post(self, out: Var, rhs: Post, latency: int) -> None:
         """What arrives one tick later, but for where the segment closes: then the final value of this tick."""
         b, time = self.b, self.time
+        if (ahead := time.look_ahead(out)) is not None:
+            arg, final, by = ahead
+            b.serve(out)
+            b.decide(out, time.past(latency - by), final, time.at(arg, latency - by))
+            return
         following = time.at(rhs.arg, latency - 1)
         closes = time.past(latency - 1)
         if rhs.reset is not None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from seiche.ir import core
 from seiche.ir.clocks import Clock
-from seiche.ir.core import Apply, Fby, Var
+from seiche.ir.core import Apply, Fby, Lit, Post, Var
 from seiche.schedule.delays import Delays
 from seiche.schedule.emit import BOOL, INT, Emitter
-from seiche.schedule.retime import Latencies
+from seiche.schedule.retime import Latencies, is_register
 
 
 class Timeline:
@@ -20,14 +21,45 @@ class Timeline:
         self.emitter, self.lat = emitter, lat
         self.delays = Delays(emitter)
         self.horizon = 1 + max([0, *lat.at.values()]) + max([0, *map(lat.extra, lat.defs)])
+        self.returning: list[Var] = []
         self._ended: Var | None = None
         self._made: dict[tuple[str, Clock, int], Var] = {}
+        self._looks: dict[tuple[Var, int], Var] = {}
 
     def at(self, var: Var, latency: int) -> Var:
         """The Var as it is read at that latency; constants and Vars of sub-clocks are there already."""
         if var in self.lat.fixed or self.lat.clocks[var]:
             return var
-        return self.delays.by(var, latency - self.lat.of(var))
+        ahead = self.look_ahead(var) if latency > self.lat.of(var) else None
+        if ahead is None:
+            return self.delays.by(var, latency - self.lat.of(var))
+        root, final, by = ahead
+        if (var, latency) not in self._looks:
+            self.emitter.serve(var)
+            late = self.at(root, latency - by)
+            self._looks[var, latency] = self.emitter.choose(self.past(latency - by), final, late)
+        return self._looks[var, latency]
+
+    def registered(self, var: Var) -> Var:
+        """What is in a chain of registers: all of them are one delay."""
+        while (eq := self.lat.defs.get(var)) is not None and is_register(eq.rhs):
+            (var,) = core.operands(eq.rhs)
+        return var
+
+    def look_ahead(self, var: Var) -> tuple[Var, Var, int] | None:
+        """What a look-ahead reads that many ticks ahead, and what it gives at the end: chains of them share one delay.
+
+        y = post(post(x, k), k)  |-  y delayed is x delayed by two less, or k beyond the end
+        """
+        root, final, by = var, None, 0
+        while (eq := self.lat.defs.get(root)) is not None and isinstance(eq.rhs, Post):
+            this = self.lat.defs.get(eq.rhs.final)
+            if eq.rhs.reset is not None or this is None or not isinstance(this.rhs, Lit):
+                break
+            if final is not None and final[1].tobytes() != this.rhs.value.tobytes():
+                break
+            root, final, by = eq.rhs.arg, final or (eq.rhs.final, this.rhs.value), by + 1
+        return None if final is None else (root, final[0], by)
 
     def clock(self, clock: Clock, latency: int) -> Clock:
         """A clock of the logical node, by the condition that samples it here."""
