@@ -2,7 +2,7 @@
 
 The tape is what the forward rows leave for the backward ones. A budget of a share of it is the bytes of the whole program, its tape
 counted at that share; the bits are those of the program without a budget, which is checked. JAX runs `scan` and `grad` as they are, with
-`jax.checkpoint` around a row, and around chunks of about √T rows.
+`jax.checkpoint` around a row, and around chunks of about √T rows; PyTorch, where it is installed, its own GRU and autograd.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ ROUNDS, CHECKED = 15, 2
 ROOM = 8192
 """Bytes of the smallest tape that is asked for."""
 BAR_SHARE, BAR_TIMES = 0.1, 1.6
+XLA = "Seiche, XLA"
 FORMS = {"JAX": 0, "JAX, checkpoint per row": 1, "JAX, checkpoint per chunk": 2}
 
 
@@ -120,6 +121,52 @@ def ours(ticks: int, share: float) -> Job:
     return Job(run, found, facts, keep=program)
 
 
+def on_xla(ticks: int) -> Job:
+    """The same node on the target "xla", its state donated, dispatched synchronously."""
+    import jax
+
+    import seiche as sc
+
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    program = sc.compile(node(ticks), target="xla")
+    found = [program.step(*data(ticks))[1] for _ in range(CHECKED)][-1]
+    step, held, weights, given = program.executor.compiled([*data(ticks)])
+
+    def run(n: int) -> None:
+        for _ in range(n):
+            _, (held[:], results, *_) = step(held, weights, given)
+            results[0].block_until_ready()
+
+    temporary = getattr(step.memory_analysis(), "temp_size_in_bytes", None)
+    return Job(run, error(ticks, found), {"temporary": temporary})
+
+
+def with_torch(ticks: int) -> Job:
+    """PyTorch's own GRU, autograd and SGD, eager, one thread. It tells no temporary bytes on a CPU."""
+    import torch
+
+    torch.set_num_threads(1)
+    xs, ys = map(torch.from_numpy, data(ticks))
+    first = start()
+    gru = torch.nn.GRU(IN, HIDDEN)
+    head = torch.nn.Parameter(torch.from_numpy(first["out"].copy()))
+    names = {"weight_ih_l0": "input", "weight_hh_l0": "recurrent", "bias_ih_l0": "bias", "bias_hh_l0": "recurrent_bias"}  # fmt: skip
+    with torch.no_grad():
+        for theirs, ours in names.items():
+            getattr(gru, theirs).copy_(torch.from_numpy(first["cell"][ours].T.copy()))
+    descent = torch.optim.SGD([*gru.parameters(), head], lr=RATE)
+
+    def run(n: int) -> None:
+        for _ in range(n):
+            descent.zero_grad(set_to_none=True)
+            loss = torch.square(gru(xs)[0] @ head - ys).sum(1).mean()
+            loss.backward()
+            descent.step()
+
+    run(CHECKED)
+    return Job(run, error(ticks, head.detach().numpy()), {"version": torch.__version__})
+
+
 def theirs(ticks: int, form: int) -> Job:
     """`jax.jit` of the same step, the parameters donated, dispatched synchronously."""
     import jax
@@ -169,7 +216,9 @@ def run(bench: Bench) -> Result:
             Entry(f"{100 * s:g} % of the tape", ours, (ticks, s))
             for s in _shares(ticks, bench.tiny)
         ]
+        entries += [Entry(XLA, on_xla, (ticks,), peer=True)]
         entries += [Entry(name, theirs, (ticks, form), peer=True) for name, form in FORMS.items()]
+        entries += [Entry("PyTorch", with_torch, (ticks,), peer=True)]
         with bench.status(f"{ticks} rows") as say:
             times = curves[ticks] = contest(entries, bench.pick(ROUNDS, 1), say=say)
         _table(bench, ticks, times)
@@ -214,17 +263,19 @@ def _claims(result: Result, ticks: int, times: dict[str, Times]) -> None:
         str(found),
         found.median <= BAR_TIMES,
     )
-    if not peer.failure:
-        found = ratio(full, peer)
-        result.claim(f"{ticks} rows: time in C / JAX", "≤ 1.0", str(found), found.median <= 1)
-        mine, other = full.facts["temporary"], peer.facts["temporary"]
-        if other:
-            result.claim(
-                f"{ticks} rows: temporary bytes / JAX's",
-                "≤ 1.0",
-                f"{mine / other:.2f}",
-                mine <= other,
-            )
+    if peer.failure:
+        return
+    for name, mine in (("C", full), ("XLA", times[XLA])):
+        found = ratio(mine, peer)
+        result.claim(f"{ticks} rows: time in {name} / JAX", "≤ 1.0", str(found), found.median <= 1)
+        bytes_, other = mine.facts["temporary"], peer.facts["temporary"]
+        if bytes_ and other:
+            said = f"{bytes_ / other:.2f}"
+            what = f"{ticks} rows: temporary bytes in {name} / JAX's"
+            result.claim(what, "≤ 1.0", said, bytes_ <= other)
+    if not times["PyTorch"].failure:
+        found = ratio(full, times["PyTorch"])
+        result.claim(f"{ticks} rows: time in C / PyTorch", "", str(found), None)
 
 
 def _draw(curves: dict[int, dict[str, Times]]) -> None:
@@ -243,7 +294,7 @@ def _draw(curves: dict[int, dict[str, Times]]) -> None:
             "o-",
             label="Seiche, C, budgets",
         )
-        for name, mark in zip(FORMS, "s^v"):
+        for name, mark in zip((*FORMS, XLA), "s^vD"):
             t = times[name]
             if not t.failure and t.facts.get("temporary"):
                 axes.plot(t.facts["temporary"] / 1024, 1e3 * t.median, mark, label=name)

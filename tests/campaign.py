@@ -1,8 +1,9 @@
 """The long campaign of random programs: `python -m tests.campaign --programs 2000`.
 
 Each program is run by the oracle, the interpreter and C: results and states must agree in every bit, predicted bytes must be
-the compiled ones. With `--xla`, the interpreter and XLA instead, to a tolerance (`laws_xla`). A program that fails is shrunk and
-printed with its seed.
+the compiled ones. With `--xla`, the interpreter and XLA instead, to a tolerance (`laws_xla`). With `--choices`, programs are
+first put into blocks, folded, cut into stages, their products cut up, at random (`choices`). A program that fails is shrunk
+and printed with its seed.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from tests.programs import random_program, shrink
 console = Console()
 
 
-def verdict(seed: int, size: int | None = None, xla: bool = False) -> tuple[int, str, str]:
+def verdict(
+    seed: int, size: int | None = None, xla: bool = False, choices: bool = False
+) -> tuple[int, str, str]:
     """(seed, "ok" or the law that fails, the shrunk program with what went wrong)."""
-    node = random_program(seed, size)
-    law_of = _judge(xla)
+    node, law_of = _drawn(seed, size, choices), _judge(xla, choices)
     try:
         return seed, law_of(node, seed), ""
     except Disagreement as found:
@@ -49,12 +51,23 @@ def verdict(seed: int, size: int | None = None, xla: bool = False) -> tuple[int,
     return seed, law, str(node)
 
 
-def _judge(xla: bool) -> Callable[[Node, int], str]:
-    if not xla:
-        return judge
-    from tests.laws_xla import judge_xla
+def _drawn(seed: int, size: int | None, choices: bool) -> Node:
+    if not choices:
+        return random_program(seed, size)
+    from tests.choices import base
 
-    return judge_xla
+    return base(seed, size)
+
+
+def _judge(xla: bool, choices: bool) -> Callable[[Node, int], str]:
+    law = judge
+    if xla:
+        from tests.laws_xla import judge_xla as law
+    if not choices:
+        return law
+    from tests.choices import chosen
+
+    return lambda node, seed: law(chosen(node, seed), seed)
 
 
 def main() -> None:
@@ -67,12 +80,15 @@ def main() -> None:
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--xla", action="store_true", help="interpreter and XLA, to a tolerance")
+    parser.add_argument(
+        "--choices", action="store_true", help="random blocks, folds, stages and cuts of products"
+    )
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.programs)
     began = time.perf_counter()
     counts: Counter[str] = Counter()
     for seed, law, text in track(
-        _judged(seeds, options.size, options.jobs, options.xla),
+        _judged(seeds, options.size, options.jobs, options.xla, options.choices),
         "programs",
         len(seeds),
         console=console,
@@ -94,10 +110,12 @@ def main() -> None:
 
 
 def _judged(
-    seeds: Iterable[int], size: int | None, jobs: int, xla: bool
+    seeds: Iterable[int], size: int | None, jobs: int, xla: bool, choices: bool
 ) -> Iterator[tuple[int, str, str]]:
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(partial(verdict, size=size, xla=xla), seeds, chunksize=4)
+        yield from pool.imap_unordered(
+            partial(verdict, size=size, xla=xla, choices=choices), seeds, chunksize=4
+        )
 
 
 if __name__ == "__main__":

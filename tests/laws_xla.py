@@ -42,6 +42,7 @@ EXACT_OPS = (
     "min",
     "select",
     "stop_gradient",
+    "pipeline_register",
     "convert",
     "floor",
     "round",

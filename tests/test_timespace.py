@@ -23,6 +23,7 @@ from seiche.ir.core import Apply, Node, Scan, live
 from seiche.numbers.formats import Type, bool_, f64, i32
 from seiche.timespace.batch import batch
 from seiche.timespace.blocks import to_space
+from seiche.timespace.frames import period
 from seiche.timespace.spread import spread
 from tests import oracle
 from tests.agreement import Target, expect, program_of, same_bits
@@ -710,7 +711,7 @@ def test_too_many_instances_with_frames_of_their_own() -> None:
     ("body", "why"),
     [
         (lambda x: sc.when(x, x > 0), "not every row of a block has it"),
-        (lambda x: sc.scatter(sc.gather(x, 2)), "earlier blocks"),
+        (lambda x: sc.scatter(sc.gather(x, 3)), "earlier blocks"),
     ],
 )
 def test_what_blocks_cannot_give(body, why: str) -> None:
@@ -743,3 +744,102 @@ def test_arguments_of_another_length() -> None:
     for make in (sc.over_space, sc.to_space):
         with pytest.raises(SeicheError, match="SE604"):
             make(ema, 0)
+
+
+# Streams of frames, in blocks that frames fill.
+
+
+@sc.node
+def shaped(x: sc.f32, r: sc.f32):
+    """Frames of four ticks: a costate, a state of its own, a parameter that is learnt from frame to frame."""
+    w = sc.state(1.0)
+    with sc.frame(max=4) as fr:
+        ahead = sc.costate(0.0)
+        ahead.prev = x + 0.5 * ahead * w
+        s = sc.state(0.0)
+        s.next = s + x
+        y = ahead.prev + s.next
+        total = fr.sum(y * r)
+    w.next = 0.9 * w + 0.01 * total
+    return y, sc.hold(total, 0.0), 2 * y
+
+
+@TARGETS
+@pytest.mark.parametrize("n", [4, 12])
+def test_frames_that_fill_a_block_return_within_it(target: Target, n: int) -> None:
+    x, r = normal(24), normal(24, seed=1)
+    wanted = sc.compile(shaped).run(x, r)
+    program = program_of(sc.to_space(shaped, n).trace().node, target)
+    for a, b in zip(wanted, program.run(*blocked([x, r], n)), strict=True):
+        assert same_bits(a, flat(b))
+    assert program.lowered.latency == (0, 0, 0)
+
+
+def test_what_is_scattered_in_blocks() -> None:
+    @sc.node
+    def centred(x: sc.f32) -> sc.f32:
+        rows = sc.gather(x, 3)
+        return sc.scatter(rows - sc.mean(rows))
+
+    x = normal(18)
+    got = sc.compile(sc.to_space(centred, 6)).run(x.reshape(3, 6))
+    assert same_bits(flat(got), sc.compile(centred).run(x))
+
+
+def test_gradients_of_frames_in_blocks() -> None:
+    """A derivative inside of the frame, its rows returning to their ticks."""
+
+    @sc.node
+    def slopes(x: sc.f32) -> sc.f32:
+        with sc.frame(max=5):
+            return sc.grad(lambda w: ema(x, w))(sc.constant(0.3)) + sc.grad(lambda v: ema(v, 0.3))(
+                x
+            )
+
+    x = normal(20)
+    got = sc.compile(sc.to_space(slopes, 10)).run(x.reshape(2, 10))
+    assert same_bits(flat(got), sc.compile(slopes).run(x))
+
+
+@pytest.mark.parametrize("n", [2, 6])
+def test_frames_that_do_not_fill_a_block(n: int) -> None:
+    with pytest.raises(SeicheError, match=f"4 ticks, which do not divide a block of {n}") as error:
+        sc.compile(sc.to_space(shaped, n))
+    assert error.value.code == "SE604"
+
+
+def test_frames_that_data_close() -> None:
+    @sc.node
+    def returns(x: sc.f32, done: sc.bool_) -> sc.f32:
+        with sc.frame(max=4, until=done):
+            ahead = sc.costate(0.0)
+            ahead.prev = x + ahead
+            return ahead.prev
+
+    with pytest.raises(SeicheError, match="at ticks that are not known beforehand") as error:
+        sc.compile(sc.to_space(returns, 4))
+    assert error.value.code == "SE604"
+
+
+def test_the_period_of_a_condition() -> None:
+    def found(closes, most: int = 10) -> int | None:
+        @sc.node
+        def tick(x: sc.f32) -> sc.bool_:
+            n = sc.state(0)
+            n.next = n + 1
+            return closes(n, x)
+
+        node = tick.trace().node
+        return period(node, node.outputs[0], most)
+
+    def every(k: int):
+        at = sc.state(0)
+        at.next = sc.where(at == k - 1, 0, at + 1)
+        return at == k - 1
+
+    assert found(lambda n, x: every(3)) == 3
+    assert found(lambda n, x: every(1)) == 1
+    assert found(lambda n, x: every(3), most=2) is None
+    assert found(lambda n, x: n % 3 == 2) is None, "the count goes on: nothing starts again"
+    assert found(lambda n, x: every(3) & (x > 0)) is None
+    assert found(lambda n, x: every(2) & every(3)) == 6

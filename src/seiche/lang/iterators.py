@@ -89,8 +89,8 @@ def to_space(
     recurrence needs tick by tick runs as whole tensors: products over the rows become one product, the memory of a causal
     convolution a few rows kept from the block before. A look-ahead of k ticks costs ceil(k / n) blocks. A call with `reset=`
     opens a new segment at the first row of a block. With `arithmetic="fast"`, linear recurrences become parallel scans, which
-    round otherwise. Raises SE604 for results that are not there at every tick, for streams of frames, and for look-ahead
-    inside a recurrence.
+    round otherwise. Streams of frames return within the block where frames of a fixed length fill it. Raises SE604 where they do
+    not, for results that are not there at every tick, and for look-ahead inside a recurrence.
 
     >>> import seiche as sc
     >>> @sc.node

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from math import prod
 
 from seiche.errors import SeicheError, fail
+from seiche.ir import tiling
 from seiche.ir.builder import broadcast_shapes
+from seiche.ir.tiling import Loops
 from seiche.lang import functions as f
 from seiche.lang import trace
 from seiche.lang.stream import Stream, apply, broadcast_to, recover
@@ -19,7 +21,33 @@ def _misfit(a: Stream, b: Stream, why: str) -> SeicheError:
     )  # fmt: skip
 
 
-def matmul(a: Stream, b: Stream) -> Stream:
+PRODUCT = {x: x for x in (*tiling.LOOPS, *tiling.OPERANDS)}
+CONVOLUTION = {"i": "place", "j": "out", "k": "tap", "a": "x", "b": "w"}
+"""The user's words for the loops and operands of the products underneath."""
+
+
+def _cut(loops: Loops | None, i: int, j: int, k: int, names: dict[str, str]) -> dict[str, str]:
+    """The static parameter of a product that is cut up like that; raises SE607."""
+    if loops is None:
+        return {}
+    inner = loops.renamed({said: x for x, said in names.items()})
+    strange = [x for x in loops.words if x not in names.values()]
+    why = (
+        f"`{strange[0]}` is no loop and no operand of it"
+        if strange
+        else tiling.fault(inner, tiling.Extents(i, j, k), names)
+    )
+    if why is not None:
+        sizes = zip(tiling.LOOPS, (i, j, k), strict=True)
+        raise fail(
+            "SE607", f"a product cannot be cut up as {loops}", trace.here(), why,
+            hint=f"its loops are {', '.join(f'{names[x]} (of {n})' for x, n in sizes)}, "
+            f"its operands {names['a']} and {names['b']}",
+        )  # fmt: skip
+    return {"loops": str(inner)}
+
+
+def matmul(a: Stream, b: Stream, loops: Loops | None = None) -> Stream:
     """numpy's `a @ b`: vectors stand for a row or a column, leading axes are batches that broadcast."""
     if not a.ndim or not b.ndim:
         return recover(_misfit(a, b, "a scalar has no product; use *"), a.type, a, b)
@@ -27,15 +55,17 @@ def matmul(a: Stream, b: Stream) -> Stream:
     right = f.expand_dims(b, -1) if b.ndim == 1 else b
     if left.shape[-1] != right.shape[-2]:
         return recover(_misfit(a, b, f"{left.shape[-1]} is not {right.shape[-2]}"), a.type, a, b)
-    out = _batched(left, right, a, b)
+    out = _batched(left, right, a, b, loops)
     if a.ndim == 1:
         out = f.squeeze(out, -2)
     return f.squeeze(out, -1) if b.ndim == 1 else out
 
 
-def _batched(left: Stream, right: Stream, a: Stream, b: Stream) -> Stream:
+def _batched(left: Stream, right: Stream, a: Stream, b: Stream, loops: Loops | None) -> Stream:
+    k, n = right.shape[-2:]
     if right.ndim == 2 and left.ndim > 2:
-        rows = apply("matmul", f.reshape(left, (-1, left.shape[-1])), right)
+        flat = f.reshape(left, (-1, k))
+        rows = apply("matmul", flat, right, **_cut(loops, flat.shape[0], n, k, PRODUCT))
         return f.reshape(rows, (*left.shape[:-1], right.shape[-1]))
     try:
         batch = broadcast_shapes(left.shape[:-2], right.shape[:-2])
@@ -45,6 +75,7 @@ def _batched(left: Stream, right: Stream, a: Stream, b: Stream) -> Stream:
         "matmul",
         broadcast_to(left, (*batch, *left.shape[-2:])),
         broadcast_to(right, (*batch, *right.shape[-2:])),
+        **_cut(loops, left.shape[-2], n, k, PRODUCT),
     )
 
 
@@ -116,6 +147,7 @@ def convolution(
     dilation: int | Sequence[int],
     padding: str | Sequence[tuple[int, int]],
     groups: int,
+    loops: Loops | None = None,
 ) -> Stream:
     """Patches times weights: `[*batch, *spatial, in]` and `[*window, in / groups, out]`."""
     rank = w.ndim - 2
@@ -132,17 +164,27 @@ def convolution(
     taps = apply("patches", x, window=window, strides=steps, dilation=spread, low=low, high=high)
     places = taps.shape[: x.ndim - 1]
     count = prod(window)
+    per, out = w.shape[-2], w.shape[-1] // groups
+    cut = _cut(loops, prod(places), out, count * per, CONVOLUTION)
     if groups == 1:
-        flat = apply(
-            "matmul", f.reshape(taps, (-1, count * x.shape[-1])), f.reshape(w, (-1, w.shape[-1]))
-        )
-        return f.reshape(flat, (*places, w.shape[-1]))
-    return _grouped(taps, w, places, count, groups)
+        rows, weights = f.reshape(taps, (-1, count * per)), f.reshape(w, (-1, out))
+        return f.reshape(apply("matmul", rows, weights, **cut), (*places, out))
+    return _grouped(taps, w, places, count, groups, cut)
 
 
-def _grouped(taps: Stream, w: Stream, places: tuple[int, ...], count: int, groups: int) -> Stream:
+def _grouped(
+    taps: Stream,
+    w: Stream,
+    places: tuple[int, ...],
+    count: int,
+    groups: int,
+    cut: dict[str, str],
+) -> Stream:
     per, out = w.shape[-2], w.shape[-1] // groups
     if per == 1 and out == 1:
+        if cut:
+            why = "each channel is a sum of its own: there is no product"
+            raise fail("SE607", "a depthwise convolution cannot be cut up", trace.here(), why)
         return f.sum(f.reshape(taps, (*places, count, groups)) * f.reshape(w, (count, groups)), -2)
     by_group = f.transpose(f.reshape(taps, (-1, count, groups, per)), (2, 0, 1, 3))
     weights = f.transpose(f.reshape(w, (count, per, groups, out)), (2, 0, 1, 3))
@@ -150,6 +192,7 @@ def _grouped(taps: Stream, w: Stream, places: tuple[int, ...], count: int, group
         "matmul",
         f.reshape(by_group, (groups, -1, count * per)),
         f.reshape(weights, (groups, count * per, out)),
+        **cut,
     )
     return f.reshape(f.transpose(flat, (1, 0, 2)), (*places, groups * out))
 

@@ -2,6 +2,7 @@
 
     L(v) >= L(u) + d   for each dependence of v on u with offset d (fby -1, post +1, else 0)
     L(v) >= L(u) + extent - 1   where v leaves a frame as a "stream"          L(input) = 0, L >= 0
+    L(v) >= L(u) + 1            where v = pipeline_register(u)
 
 What lives on a clock `k` (a condition on the base clock) cannot be delayed by ticks of the base: everything on `k`, and on
 clocks below it, has one latency, that of the delayed copy of `k` by which it is sampled. The least solution is a longest
@@ -16,7 +17,7 @@ from typing import TypeAlias
 
 from seiche.errors import Diagnostic, SeicheError, fail
 from seiche.ir.clocks import Clocks, constants, show
-from seiche.ir.core import Equation, Frame, Merge, Node, Post, Var, operands
+from seiche.ir.core import Apply, Equation, Frame, Merge, Node, Post, Rhs, Var, operands
 from seiche.ir.graph import dependences
 
 Place: TypeAlias = Equation | Var
@@ -71,7 +72,7 @@ class Edge:
 
 
 def latencies(node: Node, clocks: Clocks) -> Latencies:
-    """The least latencies; raises SE303, SE403 or SE603 where there are none."""
+    """The least latencies; raises SE303, SE403, SE603 or SE606 where there are none."""
     lat = Latencies(node, clocks, constants(node), node.definitions())
     _refuse_sub_clocks(node, clocks)
     edges = _edges(lat)
@@ -105,7 +106,8 @@ def _edges(lat: Latencies) -> list[Edge]:
             continue
         for var, offset in dependences(eq.rhs):
             if not lat.clocks[var] and var not in lat.fixed:
-                edges.append(Edge(var, place, offset if place is eq else 0, eq))
+                weight = offset + is_register(eq.rhs) if place is eq else 0
+                edges.append(Edge(var, place, weight, eq))
         if place is eq and isinstance(eq.rhs, Merge):
             # Read by its delayed copy, the one that samples both branches.
             edges += [Edge(v, place, 0, eq) for v in operands(eq.rhs) if lat.clocks[v]]
@@ -116,12 +118,22 @@ def _edges(lat: Latencies) -> list[Edge]:
     return edges
 
 
+def is_register(rhs: Rhs) -> bool:
+    """Whether it is where a stage of a pipeline ends (`timespace.pipeline`)."""
+    return isinstance(rhs, Apply) and rhs.op == "pipeline_register"
+
+
 def _refuse_sub_clocks(node: Node, clocks: Clocks) -> None:
     """Look-ahead on a sub-clock would come back after an unbounded time."""
     faults: list[Diagnostic] = []
     for eq in node.eqs:
         var, clock = eq.outs[0], clocks[eq.rhs.until if isinstance(eq.rhs, Frame) else eq.outs[0]]
         streams = isinstance(eq.rhs, Frame) and "stream" in eq.rhs.outs
+        if clock and is_register(eq.rhs):
+            what = f"`{var.name}` ends a stage of a pipeline on the clock `{show(clock)}`"
+            why = "the next stage would run at its next tick, any number of ticks of the base clock away"
+            hint = "pipeline what runs at every tick, and sample its result"
+            faults.append(Diagnostic("SE606", what, var.loc, ((why, clock[-1][0].loc),), hint))
         if clock and (isinstance(eq.rhs, Post) or streams):
             what = f"`{var.name}` looks ahead on the clock `{show(clock)}`"
             why = "its next tick may be any number of ticks of the base clock away, so that no latency bounds it"
@@ -153,6 +165,10 @@ def _unbounded(lat: Latencies, reached_from: dict[Place, Edge], edge: Edge) -> S
         for e in reversed(cycle)
     ]
     first = cycle[-1].eq.outs[0]
+    if any(is_register(e.eq.rhs) for e in cycle):
+        what = f"`{first.name}` carries back what a pipeline has not computed yet"
+        hint = "a recurrence of n ticks has room for n registers: delay what it carries back, or keep it inside a stage"
+        return fail("SE606", what, first.loc, *hops, hint=hint)
     if any(lat.extra(e.var) for e in cycle):
         what = f"`{first.name}` depends on what a frame returns to its ticks after it has closed"
         hint = "take what the next frame needs out of the frame as its first or last value"

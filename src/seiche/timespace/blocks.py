@@ -4,6 +4,7 @@
     y = fby(i, x)                ->  Y = concat(fby(i, X[n-1]), X[:n-1])            if on no recurrence
     y = post(x, f)               ->  Y = concat(X[1:], post(X[0], F[n-1]))          a look-ahead of k ticks: ceil(k / n) blocks
     s = fby(i, concat(s, x)[1:]) ->  H = concat(fby(i, H[n:]), X)   S = windows of H (the halo of a convolution)
+    s = frame(body, x) of P      ->  S = scans of the body over P rows, n / P of them side by side      P divides n
     s = fby(i, f(s, x))          ->  S, last = scan(s = fby(p, f(s, x)))(X[])   p = fby(i, last)
 
 Equal tick by tick in bits; gradients but for the order of sums over the rows.
@@ -12,15 +13,14 @@ Equal tick by tick in bits; gradients but for the order of sums over the rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from seiche.errors import SeicheError, fail
 from seiche.ir import core
 from seiche.ir.clocks import infer, show
-from seiche.ir.core import Equation, Fby, Frame, Node, Post, Var
+from seiche.ir.core import Fby, Frame, Node, Post, Var
 from seiche.ir.graph import components, is_cyclic
+from seiche.timespace.frames import opened_frames
 from seiche.timespace.held import held
-from seiche.timespace.opened import open_frame
 from seiche.timespace.rows import Blocks
 
 
@@ -34,34 +34,13 @@ def to_space(
 ) -> Node:
     """The node whose one tick is n ticks of the given one: inputs (but for those not `mapped`) and outputs `[n, ...]`.
 
-    Without `wide` all of it stays one loop; with `fast` linear recurrences become parallel scans, which round otherwise. Raises SE604 for outputs on a sub-clock, streams of frames, and look-ahead on a
-    sub-clock.
+    Without `wide` all of it stays one loop; with `fast` linear recurrences become parallel scans, which round otherwise.
+    Raises SE604 for outputs on a sub-clock, look-ahead on a sub-clock, and streams of frames that do not fill a block.
     """
     flags = (True,) * len(node.inputs) if mapped is None else tuple(mapped)
-    node = held(_without_frames(core.live(node)))
+    node = held(opened_frames(core.live(node), n))
     _refuse(node)
     return Blocks(node, n, flags, wide, fast).run()
-
-
-def _without_frames(node: Node) -> Node:
-    """Frames as states that collect, and scans where they close."""
-    eqs: list[Equation] = []
-    checks = list(node.checks)
-    for eq in node.eqs:
-        if not isinstance(eq.rhs, Frame):
-            eqs.append(eq)
-            continue
-        if "stream" in eq.rhs.outs:
-            out = eq.outs[eq.rhs.outs.index("stream")]
-            raise fail(
-                "SE604", f"`{out.name}` returns from a frame to its ticks: these lie in earlier blocks", out.loc,
-                (f"`{eq.rhs.until.name}` closes the frame", eq.rhs.until.loc),
-                hint="take what leaves once per frame (fr.last, fr.sum, fr.stack)",
-            )  # fmt: skip
-        opened = open_frame(eq)
-        eqs += opened.eqs
-        checks += opened.checks
-    return replace(node, eqs=eqs, checks=tuple(checks))
 
 
 def _refuse(node: Node) -> None:
@@ -72,6 +51,12 @@ def _refuse(node: Node) -> None:
                 eq.out, f"looks ahead on the clock `{show(clocks[eq.out])}`", clocks[eq.out][-1][0]
             )
     for eqs in components(node):
+        framed = [eq.outs[0] for eq in eqs if isinstance(eq.rhs, Frame)]
+        if framed and (is_cyclic(eqs) or any(clocks[v] for v in framed)):
+            raise fail(
+                "SE604", f"`{framed[0].name}` returns from a frame into a recurrence, or on a sub-clock", framed[0].loc,
+                hint="take what leaves once per frame (fr.last, fr.sum, fr.stack)",
+            )  # fmt: skip
         posts = [eq.out for eq in eqs if isinstance(eq.rhs, Post)]
         if posts and is_cyclic(eqs):
             states = next((eq.out for eq in eqs if isinstance(eq.rhs, Fby)), posts[0])

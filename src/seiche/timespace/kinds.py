@@ -5,6 +5,7 @@
     wide        stateless, on the base clock      an op over the axis of rows, by the rule of batching
     shift       a delay on no recurrence          the rows moved by one, with the edge of the row before (or after)
     register    s' = concat(s, x)[m:]             windows of the rows, with the edges of those before
+    frames      of P ticks, which fill a block    scans side by side
     linear      s' = a s + b (fast arithmetic)    a parallel scan
     loop        recurrences, and sub-clocks       a scan
 
@@ -19,13 +20,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from seiche.ir.clocks import Clocks, constants, infer
-from seiche.ir.core import Apply, Call, Equation, Fby, Lit, Node, Post, Scan, Var, operands
+from seiche.ir.core import Apply, Call, Equation, Fby, Frame, Lit, Node, Post, Scan, Var, operands
 from seiche.ir.graph import components, is_cyclic
 from seiche.ir.op import OPS, Element, use
 from seiche.timespace.recurrence import Linear, find_linear
 from seiche.timespace.registers import Register, find_register
 
-Kind = Literal["constant", "invariant", "wide", "shift", "register", "linear", "loop"]
+Kind = Literal["constant", "invariant", "wide", "shift", "register", "frames", "linear", "loop"]
 
 
 @dataclass(eq=False)
@@ -91,6 +92,8 @@ def _kind(eqs: list[Equation], found: Parts, same: set[Var], wide: bool) -> Kind
     match eq.rhs:
         case Post():
             return "shift"
+        case Frame():
+            return "frames"
         case Fby():
             return "shift" if wide else "loop"
         case Lit():

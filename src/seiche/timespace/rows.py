@@ -12,6 +12,7 @@ from seiche.ir.core import (
     Check,
     Equation,
     Fby,
+    Frame,
     Node,
     OutKind,
     Post,
@@ -154,6 +155,8 @@ class Blocks:
                 self._shift(eq)
             case "register":
                 self._register(part)
+            case "frames":
+                self._frames(eq)
             case "linear":
                 self._linear(part)
             case "loop":
@@ -176,6 +179,26 @@ class Blocks:
         wide = batch(node, self.n, [own[a] for a in alone])
         outs = self.b.inline(wide, tuple(dict(zip(args, given, strict=True))[a] for a in alone))
         self.rows.update(zip(eq.outs, outs, strict=True))
+
+    def _frames(self, eq: Equation) -> None:
+        """Frames that follow each other in a block: a scan each, side by side."""
+        b, frame = self.b, eq.rhs
+        assert isinstance(frame, Frame)
+        ticks, count = frame.extent, self.n // frame.extent
+        rows: list[Var] = []
+        given: list[Var] = []
+        for arg, mapped in zip(frame.args, frame.mapped, strict=True):
+            whole = self.whole(arg) if mapped else self.once[arg]
+            shape = (count, ticks, *arg.type.shape)
+            given.append(b.reshape(whole, shape=shape) if mapped else whole)
+            rows.append(Var(arg.name, Type(arg.type.format, shape[1:]) if mapped else arg.type))
+        outs = [Var(v.name, Type(v.type.format, (ticks, *v.type.shape)), v.loc) for v in eq.outs]
+        kinds: tuple[OutKind, ...] = ("stack",) * len(outs)
+        scan = Scan(core.copy(frame.body)[0], tuple(rows), frame.mapped, kinds, ticks)
+        one = Node(self.node.name, tuple(rows), tuple(outs), [Equation(tuple(outs), scan)])
+        made = b.inline(batch(one, count, frame.mapped), tuple(given))
+        for out, value in zip(eq.outs, made, strict=True):
+            self.rows[out] = b.reshape(value, shape=self.stacked(out.type).shape)
 
     def _shift(self, eq: Equation) -> None:
         b, rhs, last = self.b, eq.rhs, self.n - 1

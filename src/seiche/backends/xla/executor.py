@@ -11,23 +11,25 @@ import numpy as np
 from seiche.backends.executor import CheckFailed, Columns
 from seiche.backends.xla.library import Array, jax, jnp, lax, wide
 from seiche.backends.xla.sharding import Sharding, axes_of, devices_of
-from seiche.backends.xla.ticks import Equations, Tick, every
+from seiche.backends.xla.staged import Staged
+from seiche.backends.xla.ticks import every
+from seiche.backends.xla.whole import Layout, Outcome, State, Whole
 from seiche.errors import NOWHERE, fail
 from seiche.ir.core import Node, Var, walk
 from seiche.ir.op import AnyArray
 from seiche.schedule.lower import Lowered
+from seiche.schedule.retime import is_register
 
 PIECE_MIN = 16
 """Room for ticks is made in powers of two from here on, so that runs of all lengths share few compiled loops."""
-
-State = list[Array]
 
 
 class XlaProgram:
     """Executes a lowered node with JAX.
 
-    `device` is the kind to run on ("cpu", "gpu"; JAX's default). `devices` (a number, or JAX's devices) and `shard` (the axis
-    of a stream, by name) spread inputs, states and other streams over several of them.
+    `device` is the kind to run on ("cpu", "gpu"; JAX's default). Over several `devices` (a number, or JAX's devices) a program
+    with registers in it is spread by its stages; with `shard` (the axis of a stream, by name), inputs, states and other
+    streams are.
     """
 
     def __init__(
@@ -40,15 +42,13 @@ class XlaProgram:
         if shard and devices is None:
             raise fail("SE904", "`shard` needs `devices`", NOWHERE, hint="devices=4")
         self.lowered, self.node = lowered, lowered.node
-        on = devices_of(devices, device)
-        self.sharding = Sharding(on, axes_of(lowered, shard or {}, len(on)))
-        self.equations = Equations(self.node, self.sharding.place)
-        (self.sweep,) = self.equations.sweeps
         self.wide = is_wide(self.node)
+        with self._context():
+            self.layout = layout_of(lowered, devices_of(devices, device), shard or {})
         # A tick that a check stops must leave the state as it was: then the state is kept until the outcome is known.
         donated = () if self.node.checks else (0,)
-        self._step = jax.jit(self._tick, donate_argnums=donated)
-        self._run = jax.jit(self._ticks, donate_argnums=donated)
+        self._step = jax.jit(self.layout.over_devices(self._tick), donate_argnums=donated)
+        self._run = jax.jit(self.layout.over_devices(self._ticks), donate_argnums=donated)
         self.reset()
 
     def reset(self) -> None:
@@ -56,7 +56,8 @@ class XlaProgram:
 
     def step(self, inputs: list[AnyArray], ended: bool = False) -> list[AnyArray | None]:
         with self._context():
-            state, outs, present, failed = self._step(self.state, self._given(inputs, ended, 0))
+            given = self._given(inputs, ended, 0)
+            _, (state, outs, present, failed) = self._step(self.state, self.layout.weights, given)
             if self.node.checks and int(failed) >= 0:
                 raise CheckFailed(int(failed))
             self.state = state
@@ -69,52 +70,48 @@ class XlaProgram:
             np.concatenate([x, np.zeros((room - ticks, *x.shape[1:]), x.dtype)]) for x in inputs
         ]
         with self._context():
-            before, given = self.state, self._given(padded, ended, 1)
-            ran, state, outs, present, failed = self._run(
-                before, given, self._blank(room), np.int32(ticks)
-            )
+            given = self._given(padded, ended, 1)
+            mark = np.zeros(room, bool)
+
+            def some(ticks: int) -> tuple[Array, Outcome]:
+                return self._run(self.state, self.layout.weights, given, mark, np.int32(ticks))
+
+            ran, (state, outs, present, failed) = some(ticks)
             if self.node.checks and int(failed) >= 0:
                 at = int(ran) - 1
-                _, self.state, *_ = self._run(before, given, self._blank(room), np.int32(at))
+                _, (self.state, *_) = some(at)
                 raise CheckFailed(int(failed), at)
             self.state = state
             there = np.asarray(present)[:ticks]
             return [Columns(np.asarray(x)[:ticks], there[:, k]) for k, x in enumerate(outs)]
 
+    def compiled(self, inputs: list[AnyArray]) -> tuple[Any, State, list[Array], list[Any]]:
+        """A step compiled ahead of time, with its arguments: a copy of the state, the weights, the inputs on their devices.
+
+        `step(state, weights, given)` takes over the state and gives `(ticks, outcome)` (`whole.Outcome`).
+        """
+        with self._context():
+            given = self._given(inputs, False, 0)
+            step = self._step.lower(self.state, self.layout.weights, given).compile()
+            return step, self.layout.start(self.get_state()), self.layout.weights, given
+
     def get_state(self) -> dict[str, AnyArray]:
-        return {name: np.array(x) for name, x in zip(self.lowered.states, self.state, strict=True)}
+        return self.layout.values(self.state)
 
     def set_state(self, state: Mapping[str, AnyArray]) -> None:
         with self._context():
-            self.state = [
-                self.sharding.put(eq.out, np.array(state[n]))
-                for n, eq in self.lowered.states.items()
-            ]
+            self.state = self.layout.start(state)
 
-    # ------------------------------------------------------------------------------------- one tick
+    # ---------------------------------------------------------------------------------------- ticks
 
-    def _tick(self, state: State, inputs: list[Array]) -> tuple[State, list[Array], Array, Array]:
-        """The next state, the outputs, which of them are present, and the first check that fails (or -1)."""
-        outs = [eq.out for eq in self.lowered.states.values()]
-        tick = Tick(
-            dict(zip(self.node.inputs, inputs, strict=True)), dict(zip(outs, state, strict=True))
-        )
-        self.equations.run(self.sweep.eqs, tick)
-        following = [self.sharding.place(v, tick.following[v]) for v in outs]
-        clocks = self.equations.clocks
-        present = [self.equations.on(clocks[v], tick.env) for v in self.node.outputs]
-        failed = jnp.int32(-1)
-        for k, check in reversed(list(enumerate(self.node.checks))):
-            broken = self.equations.on(clocks[check.cond], tick.env) & ~tick.env[check.cond]
-            failed = jnp.where(broken, jnp.int32(k), failed)
-        results = [tick.env[v] for v in self.node.outputs]
-        return following, results, jnp.stack(present) if present else jnp.zeros(0, bool), failed
-
-    # ----------------------------------------------------------------------------------- many ticks
+    def _tick(
+        self, state: State, weights: list[Array], inputs: list[Array]
+    ) -> tuple[Array, Outcome]:
+        return jnp.int32(1), self.layout.tick(state, weights, inputs)
 
     def _ticks(
-        self, state: State, inputs: list[Array], outs: tuple[list[Array], Array], ticks: Array
-    ) -> tuple[Array, State, list[Array], Array, Array]:
+        self, state: State, weights: list[Array], inputs: list[Array], room: Array, ticks: Array
+    ) -> tuple[Array, Outcome]:
         """Ticks until one fails: how many ran, the state after them, the outputs `[room, ...]`, the check."""
 
         def more(loop: tuple[Any, ...]) -> Array:
@@ -124,19 +121,19 @@ class XlaProgram:
         def turn(loop: tuple[Any, ...]) -> tuple[Any, ...]:
             t, state, outs, present, _ = loop
             here = [lax.dynamic_index_in_dim(x, t, 0, keepdims=False) for x in inputs]
-            state, results, there, failed = self._tick(state, here)
+            state, results, there, failed = self.layout.tick(state, weights, here)
             outs = [
                 lax.dynamic_update_index_in_dim(o, x, t, 0)
                 for o, x in zip(outs, results, strict=True)
             ]
             return t + 1, state, outs, lax.dynamic_update_index_in_dim(present, there, t, 0), failed
 
-        return lax.while_loop(more, turn, (jnp.int32(0), state, *outs, jnp.int32(-1)))
-
-    def _blank(self, room: int) -> tuple[list[AnyArray], AnyArray]:
-        """Where outputs go."""
-        outs = [np.zeros((room, *v.type.shape), v.type.format.dtype) for v in self.node.outputs]
-        return outs, np.zeros((room, len(outs)), bool)
+        types = [v.type for v in self.node.outputs]
+        outs = [jnp.zeros((len(room), *t.shape), t.format.dtype) for t in types]
+        present = jnp.zeros((len(room), len(outs)), bool)
+        start = (jnp.int32(0), state, outs, present, jnp.int32(-1))
+        ran, *outcome = lax.while_loop(more, turn, start)
+        return ran, tuple(outcome)
 
     # ---------------------------------------------------------------------------------------- inputs
 
@@ -146,13 +143,19 @@ class XlaProgram:
         if self.lowered.ended is not None:
             shape = inputs[0].shape[:lead] if inputs else (PIECE_MIN,) * lead
             hidden = [np.full(shape, ended)]
-        both = [*inputs, *hidden]
-        if not self.sharding.many:
-            return both
-        return [self.sharding.put(v, x, lead) for v, x in zip(self.node.inputs, both, strict=True)]
+        both = zip(self.node.inputs, [*inputs, *hidden], strict=True)
+        return [self.layout.given(v, x, lead) for v, x in both]
 
     def _context(self) -> AbstractContextManager[Any]:
         return wide() if self.wide else nullcontext()
+
+
+def layout_of(lowered: Lowered, devices: list[object], shard: Mapping[str, int]) -> Layout:
+    """By its stages where it has registers and there are devices for them; else by the axes that are named, or whole."""
+    registers = any(is_register(eq.rhs) for eq in lowered.node.eqs)
+    if len(devices) > 1 and registers and not shard:
+        return Staged(lowered, devices)
+    return Whole(lowered, Sharding(devices, axes_of(lowered, shard, len(devices))))
 
 
 def is_wide(node: Node) -> bool:

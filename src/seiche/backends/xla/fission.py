@@ -5,7 +5,8 @@
     late     heavy ops that no recurrence waits for, with what depends on them: read-outs
     sums     states that only add up a term, s' = s + t: the sum over the rows; of products, one product (gradients of weights)
 
-Only equations on the base clock whose op has a rule in `rowwise` leave the loop. Sums of small formats stay: each is rounded.
+What leaves after the loop must be stored for all rows, and has to be worth these bytes. Only equations on the base clock whose
+op has a rule in `rowwise` leave the loop. Sums of small formats stay: each is rounded.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ from seiche.schedule.sweeps import conditions_of
 HEAVY_PER_ELEMENT = 8
 """Operations per element of the result from which an op is worth an array of all its rows."""
 
+WORTH_PER_ELEMENT = 32
+"""Operations per element that would be stored for it from which an op leaves the loop for afterwards."""
+
 VIEWS = ("reshape", "transpose")
+SPREADS = (*VIEWS, "pad", "add", "concat")
+"""What may be made again from less than it holds."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class Splitter:
                 self.readers.setdefault(var, []).append(eq)
 
     def run(self) -> Split:
-        sums = tuple(s for eq in self.eqs if (s := self._sum(eq)) is not None)
+        sums = self._sums()
         gone = {self.defs[s.total] for s in sums} | {s.product for s in sums if s.product}
         gone |= {
             eq
@@ -91,20 +97,58 @@ class Splitter:
         rest = [eq for eq in rest if eq not in set(before)]
         late = self._late(rest, {v for s in sums for v in s.reads})
         loop = tuple(eq for eq in rest if eq not in set(late))
-        return Split(before, loop, (*self._again(loop, late, sums), *late), sums)
+        again = self._spread_again(loop, self._again(loop, late, sums), late, sums)
+        return Split(before, loop, (*again, *late), sums)
 
     def _again(
         self, loop: tuple[Equation, ...], late: tuple[Equation, ...], sums: tuple[Sum, ...]
     ) -> tuple[Equation, ...]:
         """Views that the loop needs too, made again from what they show: rather than storing both."""
-        demanded = Split((), (), late, sums).demanded
+        return self._made_again(loop, Split((), (), late, sums).demanded, VIEWS)
+
+    def _spread_again(
+        self,
+        loop: tuple[Equation, ...],
+        views: tuple[Equation, ...],
+        late: tuple[Equation, ...],
+        sums: tuple[Sum, ...],
+    ) -> tuple[Equation, ...]:
+        """With them, tensors that are put together from parts, where the parts are fewer elements: they may share some."""
+        stored = Split((), (), (*views, *late), sums).demanded
+        more = self._made_again(loop, Split((), (), late, sums).demanded, SPREADS)
+        parts = Split((), (), (*more, *late), sums).demanded
+        return more if self._elements(parts) < self._elements(stored) else views
+
+    def _made_again(
+        self, loop: tuple[Equation, ...], demanded: set[Var], ops: Collection[str]
+    ) -> tuple[Equation, ...]:
         again: set[Equation] = set()
         for eq in reversed(loop):
-            view = isinstance(eq.rhs, Apply) and eq.rhs.op in VIEWS and self.by_rows(eq)
-            if view and eq.out in demanded and eq.out not in self.makes:
+            able = isinstance(eq.rhs, Apply) and eq.rhs.op in ops and self.by_rows(eq)
+            if able and eq.out in demanded and eq.out not in self.makes:
                 again.add(eq)
                 demanded.update(operands(eq.rhs))
         return tuple(eq for eq in loop if eq in again)
+
+    def _elements(self, stored: Collection[Var]) -> int:
+        """Those of a row that are not there anyway."""
+        known = self.there | self.fixed | self.makes
+        return sum(v.type.size for v in set(stored) - known)
+
+    def _stored(self, vars: Iterable[Var]) -> set[Var]:
+        """What has to be stored for afterwards: views show something else."""
+        found: set[Var] = set()
+        for var in vars:
+            while (eq := self.defs.get(var)) and isinstance(eq.rhs, Apply) and eq.rhs.op in VIEWS:
+                (var,) = eq.rhs.args
+            found.add(var)
+        return found
+
+    def worth(self, eq: Equation, stored: Collection[Var]) -> bool:
+        """Whether an op of what is stored, and of more, is worth storing that."""
+        assert isinstance(eq.rhs, Apply)
+        new = self._elements(self._stored(operands(eq.rhs)) - set(stored))
+        return OPS[eq.rhs.op].cost(self.equations.uses[eq]) >= WORTH_PER_ELEMENT * new
 
     def by_rows(self, eq: Equation) -> bool:
         """Whether all rows of an equation can be computed at once."""
@@ -117,6 +161,18 @@ class Splitter:
         assert isinstance(eq.rhs, Apply)
         cost = OPS[eq.rhs.op].cost(self.equations.uses[eq])
         return cost >= HEAVY_PER_ELEMENT * eq.out.type.size
+
+    def _sums(self) -> tuple[Sum, ...]:
+        """Products that are worth it, and what costs nothing beside them."""
+        found = [s for eq in self.eqs if (s := self._sum(eq)) is not None]
+        stored: set[Var] = set()
+        taken: list[Sum] = []
+        for one in sorted(found, key=lambda s: s.product is None):
+            new = self._stored(one.reads)
+            if self.worth(one.product, stored) if one.product else not self._elements(new - stored):
+                taken.append(one)
+                stored |= new
+        return tuple(taken)
 
     def _sum(self, eq: Equation) -> Sum | None:
         """The sum that a state is, if it is one."""
@@ -172,6 +228,10 @@ class Splitter:
         for eq in reversed(able):
             if any(eq.out in operands(other.rhs) for other in wanted):
                 wanted.add(eq)
+        for eq in able:
+            view = isinstance(eq.rhs, Apply) and eq.rhs.op in VIEWS
+            if view and any(self.defs.get(v) in wanted for v in operands(eq.rhs)):
+                wanted.add(eq)
         return tuple(eq for eq in able if eq in wanted)
 
     def _late(self, rest: Sequence[Equation], demanded: set[Var]) -> tuple[Equation, ...]:
@@ -180,8 +240,10 @@ class Splitter:
         free = [eq for eq in rest if eq not in core]
         late: set[Equation] = set()
         made: set[Var] = set()
+        stored = self._stored(demanded)
         for eq in free:
-            if not core or self.heavy(eq) or made.intersection(operands(eq.rhs)):
+            heavy = self.heavy(eq) and self.worth(eq, stored)
+            if not core or heavy or made.intersection(operands(eq.rhs)):
                 late.add(eq)
                 made.add(eq.out)
         for eq in reversed(free):

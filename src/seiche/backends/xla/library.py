@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
@@ -17,7 +18,17 @@ except ImportError as error:
         "SE904", 'the target "xla" needs JAX', NOWHERE, str(error), hint="pip install 'seiche[xla]'"
     ) from None
 
-__all__ = ["Array", "Mesh", "NamedSharding", "PartitionSpec", "jax", "jnp", "lax", "wide"]
+__all__ = [
+    "Array",
+    "Mesh",
+    "NamedSharding",
+    "PartitionSpec",
+    "jax",
+    "jnp",
+    "lax",
+    "on_each",
+    "wide",
+]
 
 Array: TypeAlias = Any
 """A JAX array, or what stands for one while a function is traced."""
@@ -31,3 +42,15 @@ def wide() -> AbstractContextManager[Any]:
 
         make = getattr(experimental, "enable_x64")  # noqa: B009 (JAX before 0.8)
     return make(True)
+
+
+def on_each(
+    function: Callable[..., Any], mesh: Mesh, inputs: tuple[Any, ...], outputs: Any
+) -> Callable[..., Any]:
+    """The function run by every device of a mesh on its own parts; the specifications say which those are."""
+    new: Any = getattr(jax, "shard_map", None)
+    if new is not None:
+        return new(function, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False)
+    from jax.experimental.shard_map import shard_map as old  # pyright: ignore  (JAX before 0.6)
+
+    return old(function, mesh, inputs, outputs, check_rep=False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from seiche.backends.xla import rowwise, ticks
 from seiche.backends.xla.fission import Split, Splitter, Sum
@@ -262,12 +263,9 @@ class Loop:
         makes: Sequence[Var],
     ) -> tuple[list[Array], list[Array]]:
         """The last carry, and the streams made: zeros where no row was run."""
-        if self.length is None:
-            order = lax.iota(jnp.int32, self.extent)
-            first = order == (self.extent - 1 if self.reverse else 0)
-            return lax.scan(row, start, (first, streams), self.extent, reverse=self.reverse)
-        length = self.length
-        made = [jnp.zeros((self.extent, *v.type.shape), v.type.format.dtype) for v in makes]
+        start_at = None if not streams else streams[0]
+        made = [_room((self.extent, *v.type.shape), v.type.format.dtype, start_at) for v in makes]
+        length = self.extent if self.length is None else self.length
 
         def turn(
             i: Array, both: tuple[list[Array], list[Array]]
@@ -282,3 +280,15 @@ class Loop:
             return carry, made
 
         return lax.fori_loop(0, length, turn, (start, made))
+
+
+def _room(shape: tuple[int, ...], dtype: Any, after: Array | None) -> Array:
+    """Zeros for what a loop makes; allocated when `after` is there, and not while earlier loops run.
+
+    A constant is made as early as can be: so the zero is computed, from an element that is not both above and below zero.
+    """
+    if after is None:
+        return jnp.zeros(shape, dtype)
+    some = after[(0,) * after.ndim].astype(jnp.int32)
+    never = (some > 0) & (some < 0)
+    return jnp.broadcast_to(never.astype(dtype), shape)

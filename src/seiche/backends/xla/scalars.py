@@ -41,7 +41,7 @@ SCALARS: dict[str, Function] = {
         "ge": lambda x, y: x >= y,
         "logical_and": lax.bitwise_and, "logical_or": lax.bitwise_or, "logical_xor": lax.bitwise_xor,
         "logical_not": lax.bitwise_not, "bit_and": lax.bitwise_and, "bit_or": lax.bitwise_or, "bit_xor": lax.bitwise_xor,
-        "bit_not": lax.bitwise_not, "select": lax.select, "stop_gradient": lambda x: x,
+        "bit_not": lax.bitwise_not, "select": lax.select, "stop_gradient": lambda x: x, "pipeline_register": lambda x: x,
         "floor": lax.floor, "ceil": lax.ceil, "trunc": jnp.trunc, "round": rounding.integer,
         "exp": lax.exp, "expm1": lax.expm1, "exp2": lax.exp2, "log": lax.log, "log1p": lax.log1p, "log2": jnp.log2,
         "tanh": lax.tanh, "sigmoid": lax.logistic, "sinh": lax.sinh, "cosh": lax.cosh, "sin": lax.sin, "cos": lax.cos,

@@ -14,7 +14,7 @@ TABLE: dict[str, Function] = {**SCALARS, **TENSORS, **LINALG}
 
 EXACT = frozenset(
     ("reshape", "transpose", "broadcast", "slice", "concat", "index", "dynamic_slice", "take", "take_along", "update", "patches",
-     "select", "stop_gradient", "minimum", "maximum", "max", "min", "sort", "uniform01", "round_stochastic")
+     "select", "stop_gradient", "pipeline_register", "minimum", "maximum", "max", "min", "sort", "uniform01", "round_stochastic")
 )  # fmt: skip
 """Ops whose results are values of the format already."""
 
