@@ -15,7 +15,7 @@ export JAX_PLATFORMS ?= cpu
 
 # Which extras a set installs: .venv/.with-SET is its stamp.
 EXTRAS_demo  := demo
-EXTRAS_dev   := demo,dev
+EXTRAS_dev   := demo,dev,deploy,rl
 EXTRAS_bench := demo,peers
 EXTRAS_docs  := demo,docs
 EXTRAS_zig   := zig
@@ -29,6 +29,7 @@ WORKERS  ?= 2
 COVER    ?=
 PYTEST   ?=
 PROGRAMS ?= 2000
+EMULATED ?= 200
 COVERAGE := $(if $(COVER),--cov --cov-report=term --cov-fail-under=$(COVER))
 
 .PHONY: help demo test campaign lint format bench docs clean
@@ -36,7 +37,7 @@ COVERAGE := $(if $(COVER),--cov --cov-report=term --cov-fail-under=$(COVER))
 help:  ## show this list
 	@echo "Seiche: targets of make"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
-	@echo "Options: WORKERS=2  COVER=90  PYTEST='-k name'  PROGRAMS=2000  PYTHON=python3.12"
+	@echo "Options: WORKERS=2  COVER=90  PYTEST='-k name'  PROGRAMS=2000  EMULATED=200  PYTHON=python3.12"
 
 demo: $(VENV)/.with-demo $(COMPILER)  ## learn handwritten digits online, interpreted and as C; writes a page
 	@echo "==> demo: an online learner on handwritten digits, interpreted and compiled (under 3 minutes)"
@@ -46,11 +47,15 @@ demo: $(VENV)/.with-demo $(COMPILER)  ## learn handwritten digits online, interp
 test: $(VENV)/.with-dev $(COMPILER)  ## the tests and the docstrings' examples; COVER=90 measures coverage
 	@echo "==> test: laws, differential tests, good and bad programs, docstrings, on $(WORKERS) workers"
 	@$(PY) -m pytest -n $(WORKERS) $(COVERAGE) $(PYTEST)
+	@for q in qemu-system-arm qemu-system-riscv32; do command -v $$q >/dev/null || \
+	  echo "==> NOT TESTED on its processors: $$q is not installed (apt-get install qemu-system-arm qemu-system-misc)"; done
 	@echo "==> passed. The laws are in tests/, one file each; 'make campaign' runs $(PROGRAMS) random programs."
 
 campaign: $(VENV)/.with-dev $(COMPILER)  ## random programs on every target, compared in bits; PROGRAMS=2000
 	@echo "==> campaign: $(PROGRAMS) random programs, interpreter against C, in bits"
 	@$(PY) -m tests.campaign --programs $(PROGRAMS)
+	@echo "==> and $(EMULATED) of them on emulated Cortex-M and RISC-V"
+	@$(PY) -m tests.campaign_targets --programs $(EMULATED)
 	@echo "==> done. A disagreement would have been printed, shrunk, with its seed."
 
 lint: $(VENV)/.with-dev  ## ruff (rules and format) and pyright (strict)

@@ -26,7 +26,9 @@ def nodes_of(file: Path) -> dict[str, NodeFunction]:
         raise fail("SE906", f"{file} is no Python file", where)
     module = importlib.util.module_from_spec(spec)
     sys.modules[file.stem] = module
-    sys.path.insert(0, str(file.resolve().parent))
+    # As `python FILE` finds modules, and as `python -m` does.
+    beside = [str(file.resolve().parent), str(Path.cwd())]
+    sys.path[:0] = beside
     try:
         spec.loader.exec_module(module)
     except SeicheError:
@@ -36,7 +38,8 @@ def nodes_of(file: Path) -> dict[str, NodeFunction]:
             "SE906", f"{file} stops with {type(error).__name__}: {error}", _place(error, file)
         ) from error
     finally:
-        sys.path.pop(0)
+        for folder in beside:
+            sys.path.remove(folder)
     found = {n: v for n, v in vars(module).items() if isinstance(v, NodeFunction)}
     mine = {n: v for n, v in found.items() if Path(v.where.file).resolve() == file.resolve()}
     return mine or found

@@ -37,6 +37,11 @@ Set = Annotated[
     list[str], typer.Option("--set", metavar="NAME=VALUE", help="an argument that is no stream")
 ]
 TargetOption = Annotated[str, typer.Option(help="interp (numpy, the meaning) or c")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help=".npz (arrays by input), .npy or .csv; random streams without"),
+]
+Seed = Annotated[int, typer.Option(help="of the random streams")]
 
 
 @contextmanager
@@ -47,6 +52,14 @@ def diagnosed() -> Iterator[None]:
     except SeicheError as error:
         _show(error.diagnostics)
         raise typer.Exit(1) from None
+    except OSError as error:
+        err.print(f"{error}", style="bold red", markup=False, highlight=False)
+        raise typer.Exit(1) from None
+
+
+def plain(text: str) -> None:
+    """Prints text as it is."""
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _show(found: tuple[Diagnostic, ...]) -> None:
@@ -67,12 +80,9 @@ def _show(found: tuple[Diagnostic, ...]) -> None:
 @app.command()
 def run(
     target_node: Where,
-    data: Annotated[
-        Path | None,
-        typer.Option(help=".npz (arrays by input), .npy or .csv; random streams without"),
-    ] = None,
+    data: Data = None,
     ticks: Annotated[int, typer.Option(help="how many ticks of random streams")] = 10,
-    seed: Annotated[int, typer.Option(help="of the random streams")] = 0,
+    seed: Seed = 0,
     target: TargetOption = "interp",
     save: Annotated[Path | None, typer.Option(help="write the results to a .npz")] = None,
     set_: Set = [],  # noqa: B006
@@ -83,7 +93,8 @@ def run(
         inputs = streams(program, data, ticks, seed)
     with diagnosed(), err.status(f"running {len(inputs[0]) if inputs else ticks} ticks"):
         began = time.perf_counter()
-        results = program.run(*program.signature.inputs.unflatten(inputs).values())
+        given = program.signature.inputs.unflatten(inputs).values()
+        results = program.run(*given) if inputs else program.run(ticks=ticks)
         spent = time.perf_counter() - began
     named = dict(
         zip(
@@ -143,6 +154,57 @@ def compile_(
     for file in files:
         out.print(f"{file}  {file.stat().st_size:,} B")
     out.print("include the header, call NAME_init once and NAME_step at each tick", style="dim")
+
+
+@app.command()
+def deploy(
+    target_node: Where,
+    directory: Annotated[
+        Path | None, typer.Option("--out", help="write a folder for a firmware project there")
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="a target's name, or the path of a .toml file")
+    ] = "cortex-m4f",
+    run: Annotated[
+        bool, typer.Option("--run", help="run on the emulated processor, compare with numpy")
+    ] = False,
+    data: Data = None,
+    ticks: Annotated[int, typer.Option(help="how many ticks of random streams")] = 100,
+    seed: Seed = 0,
+    weights: Annotated[
+        Path | None, typer.Option(help="a file of safetensors with other parameters")
+    ] = None,
+    compiler: Annotated[
+        str | None, typer.Option(help="zig or gcc; the first that is there")
+    ] = None,
+    against: Annotated[str, typer.Option(help="interp, or c for long runs")] = "interp",
+    set_: Set = [],  # noqa: B006
+) -> None:
+    """Builds a node for a target: prints its memory table, writes a folder (--out), runs it in an emulator (--run)."""
+    from seiche.cli import deploying as d
+
+    with diagnosed(), err.status("compiling for the target"):
+        program = d.program_of(target_node, set_, weights)
+        given = d.Streams(data, ticks, seed)
+        agreed = d.deploy_command(program, target, compiler, directory, run, given, against, plain)  # type: ignore[arg-type]
+    if not agreed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def weights(
+    target_node: Where,
+    file: Annotated[Path, typer.Option("--out", help="the file of safetensors to write")],
+    data: Data = None,
+    set_: Set = [],  # noqa: B006
+) -> None:
+    """Writes the parameters of a node by name, after a run over data if there is any."""
+    from seiche.cli import deploying as d
+
+    with diagnosed():
+        program = d.program_of(target_node, set_)
+        given = None if data is None else d.Streams(data, 0, 0)
+        d.weights_command(program, file, given, plain)
 
 
 @app.command()

@@ -63,7 +63,7 @@ def candidates() -> list[tuple[str, ...]]:
 
 
 @lru_cache(maxsize=8)
-def _version(command: tuple[str, ...]) -> str | None:
+def version_of(command: tuple[str, ...]) -> str | None:
     """What the compiler says of itself; None if it does not run."""
     try:
         done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=120)
@@ -76,7 +76,7 @@ def find_compiler() -> Compiler:
     """The first compiler that runs; raises SE901."""
     tried = candidates()
     for command in tried:
-        version = _version(command)
+        version = version_of(command)
         if version is not None:
             return Compiler(command, version)
     why = (
@@ -119,12 +119,18 @@ def build(
     The library is built again only if nothing of the same content was built before.
     """
     compiler = compiler or find_compiler()
-    arguments = flags(compiler, arithmetic)
-    target = cache_folder() / f"{_digest(sources, compiler, arguments)}.so"
+    return kept(sources, compiler, flags(compiler, arithmetic), ".so")
+
+
+def kept(
+    sources: Mapping[str, str], compiler: Compiler, arguments: Sequence[str], suffix: str
+) -> Path:
+    """What a compiler makes of these files with these arguments, in the cache; raises SE905."""
+    target = cache_folder() / f"{_digest(sources, compiler, arguments)}{suffix}"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
-            made = Path(folder) / "library.so"
+            made = Path(folder) / f"made{suffix}"
             run_compiler(compiler, [*arguments, "-o", str(made)], sources, Path(folder))
             os.replace(made, target)
     return target
@@ -156,15 +162,17 @@ def run_compiler(
 ) -> None:
     """Compiles the .c files among the sources, which are written into the folder; raises SE905 with what the compiler said."""
     for name, text in sources.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     files = [name for name in sources if name.endswith(".c")]
     command = [*compiler.command, *arguments, *files]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     if done.returncode != 0:
-        raise _refused(compiler, done.stderr)
+        raise refused(compiler, done.stderr)
 
 
-def _refused(compiler: Compiler, said: str) -> SeicheError:
+def refused(compiler: Compiler, said: str) -> SeicheError:
+    """The error of a compiler that failed, with the first lines of what it said."""
     lines = [line for line in said.splitlines() if line.strip()]
     shown = lines[:12] + (["..."] if len(lines) > 12 else [])
     hint = "this is a fault of Seiche or of the compiler: please report it with the program; $CC chooses another compiler"

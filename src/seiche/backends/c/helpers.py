@@ -25,7 +25,7 @@ SQRT = """\
 /* The correctly rounded square root; bit by bit where the processor has none. */
 static inline {real} sqrt_{f}({real} x)
 {{
-#if defined(SEICHE_HW_SQRT)
+#if defined(SEICHE_HW_SQRT) || defined(SEICHE_HW_SQRT_{width})
     return {builtin}(x);
 #else
     {unsigned} u, m, q = 0u, s = 0u, r;
@@ -90,11 +90,11 @@ static inline {type} remainder_{f}({type} a, {type} b)
 
 REALS: dict[str, dict[str, str]] = {
     "f32": {
-        "f": "f32", "real": "float", "unsigned": "uint32_t", "builtin": "__builtin_sqrtf", "zero": "0.0f", "mantissa": "23",
+        "f": "f32", "width": "F32", "real": "float", "unsigned": "uint32_t", "builtin": "__builtin_sqrtf", "zero": "0.0f", "mantissa": "23",
         "bias": "127", "mask": "0x007fffffu", "hidden": "0x00800000u", "infinity": "0x7f800000u",
     },
     "f64": {
-        "f": "f64", "real": "double", "unsigned": "uint64_t", "builtin": "__builtin_sqrt", "zero": "0.0", "mantissa": "52",
+        "f": "f64", "width": "F64", "real": "double", "unsigned": "uint64_t", "builtin": "__builtin_sqrt", "zero": "0.0", "mantissa": "52",
         "bias": "1023", "mask": "UINT64_C(0x000fffffffffffff)", "hidden": "UINT64_C(0x0010000000000000)",
         "infinity": "UINT64_C(0x7ff0000000000000)",
     },
@@ -118,6 +118,48 @@ PROLOGUE = """\
 #define SEICHE_PARALLEL
 #endif
 """
+
+
+VECTORS = """\
+/* Values side by side: vectors where the compiler has them, else arrays and a loop for each statement. */
+#if defined(__GNUC__) && !defined(SEICHE_NO_VECTORS)
+#define SEICHE_LANES(n)
+#define SEICHE_LANE
+#define SEICHE_AT(type, place) (*(const type *)(place))
+#define SEICHE_TO(type, place) (*(type *)(place))
+#define SEICHE_ALL(type, x) ((x) - (type){{0}})
+{vectors}
+#else
+#define SEICHE_LANES(n) for (int32_t seiche_lane = 0; seiche_lane < (n); ++seiche_lane)
+#define SEICHE_LANE [seiche_lane]
+#define SEICHE_AT(type, place) ((place)[seiche_lane])
+#define SEICHE_TO(type, place) ((place)[seiche_lane])
+#define SEICHE_ALL(type, x) (x)
+{arrays}
+#endif
+"""
+# x - 0 is x for every x, -0 itself too.
+
+VECTOR = (
+    "typedef {real} {name} __attribute__((vector_size({nbytes}), aligned({align}), may_alias));"
+)
+ARRAY = "typedef {real} {name}[{lanes}];"
+
+
+def vectors(names: list[str]) -> str:
+    """The types of these vectors, `SEICHE_F32X16` and so on; nothing where there are none."""
+    if not names:
+        return ""
+    facts: list[dict[str, object]] = []
+    for name in sorted(names):
+        carrier, lanes = name.removeprefix("SEICHE_").split("X")
+        size = int(carrier[1:]) // 8
+        real = "float" if size == 4 else "double"
+        facts.append(
+            {"real": real, "name": name, "lanes": lanes, "align": size, "nbytes": size * int(lanes)}
+        )
+    both = ("\n".join(form.format(**f) for f in facts) for form in (VECTOR, ARRAY))
+    return VECTORS.format(**dict(zip(("vectors", "arrays"), both, strict=True)))
 
 
 def helper(kind: str, f: str, ctype: str) -> str:

@@ -1,0 +1,94 @@
+"""What the tests of deployment share: the targets whose tools are here, a program of every kind, its streams."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+import seiche as sc
+from seiche import bool_, f32, learn, node, state
+from seiche.backends.program import Program
+from seiche.schedule.target import names, target
+
+BOARDS = tuple(name for name in names() if name != "host")
+
+
+def emulated() -> tuple[str, ...]:
+    """The targets that can be built and emulated here."""
+    if importlib.util.find_spec("ziglang") is None:
+        return ()
+    commands = {name: str(target(name).tables["qemu"]["command"]) for name in BOARDS}
+    return tuple(name for name, command in commands.items() if shutil.which(command))
+
+
+needs_zig = pytest.mark.skipif(
+    importlib.util.find_spec("ziglang") is None,
+    reason="NOT TESTED: no compiler for other targets (pip install ziglang)",
+)
+needs_qemu = pytest.mark.skipif(
+    set(emulated()) != set(BOARDS),
+    reason="NOT TESTED on Cortex-M and RISC-V: ziglang, qemu-system-arm or qemu-system-riscv32 is missing",
+)
+
+LAYER = learn.Dense(16, 12)
+FROZEN = LAYER.init(key=7)
+
+
+@node
+def monitor(x: f32, acknowledge: bool_) -> dict[str, sc.Stream]:
+    """Constants, states, a training step, modes; an output that is absent at most ticks."""
+    recent = state(np.zeros(16))
+    recent.next = sc.concatenate([recent[1:], x.reshape(1)])
+    seen = sc.tanh(LAYER(FROZEN, recent))  # REQ-7: the layer is fixed
+    w = state(np.zeros(12))
+    surprise, dw = sc.value_and_grad(lambda w: sc.square(seen @ w - x))(w)
+    w.next = w - 0.1 * dw
+    usual = state(1.0)
+    usual.next = usual + 0.02 * (sc.minimum(surprise, 1.0) - usual)
+    odd = surprise > 4.0 * usual + 0.05
+    with sc.automaton() as alarm:
+        with alarm.mode("quiet") as m:
+            m.emit(level=0)
+            m.until(odd, "alarm")
+        with alarm.mode("alarm") as m:
+            m.emit(level=1)
+            m.until(acknowledge, "quiet")
+    return {"surprise": surprise, "alarm": alarm.level, "odd": sc.when(sc.sqrt(surprise), odd)}
+
+
+@node
+def advantage(reward: f32, value: f32, done: bool_) -> f32:
+    """A frame with a costate: outputs come late, and a frame that is too long stops the program."""
+    with sc.frame(max=8, until=done):
+        later = sc.post(value, 0.0)
+        ahead = sc.costate(0.0)
+        ahead.prev = reward + 0.9 * later - value + 0.8 * ahead
+        return ahead.prev
+
+
+@lru_cache(maxsize=1)
+def watching() -> Program:
+    return sc.compile(monitor)
+
+
+@lru_cache(maxsize=1)
+def advising() -> Program:
+    return sc.compile(advantage)
+
+
+def sensed(ticks: int = 60, seed: int = 0) -> tuple[Any, ...]:
+    """Streams for `monitor`."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=ticks).astype(np.float32), rng.random(ticks) < 0.1
+
+
+def played(ticks: int = 40, every: int = 6, seed: int = 0) -> tuple[Any, ...]:
+    """Streams for `advantage`: episodes of `every` ticks."""
+    rng = np.random.default_rng(seed)
+    one, two = rng.normal(size=(2, ticks)).astype(np.float32)
+    return one, two, np.arange(ticks) % every == every - 1

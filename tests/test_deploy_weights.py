@@ -1,0 +1,198 @@
+"""Weights as files of safetensors: out and in again in bits, into other programs by name, and what does not fit is refused whole."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import seiche as sc
+from seiche import f32, i32, learn, node, state
+from seiche.backends.deploy.weights import parameters, with_weights
+from seiche.errors import SeicheError
+from tests.deployed import watching
+
+MODEL = learn.MLP((8, 6, 3))
+
+
+@node
+def learner(x: f32[8], y: i32) -> f32:
+    w = state(MODEL.init(key=0))
+    loss, dw = sc.value_and_grad(lambda w: learn.cross_entropy(MODEL(w, x), y))(w)
+    w.next = sc.map_tree(lambda a, b: a - 0.1 * b, w, dw)
+    return loss
+
+
+FIXED = learn.GRU(4, 6)
+PARAMS = FIXED.init(key=3)
+
+
+@node
+def follower(x: f32[4]) -> f32[6]:
+    return FIXED(PARAMS, x)
+
+
+def lessons(ticks: int = 30, seed: int = 0) -> tuple[Any, ...]:
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(ticks, 8)), rng.integers(0, 3, ticks)
+    return x.astype(np.float32), y.astype(np.int32)
+
+
+def refused(program: Any, path: Path | str) -> list[str]:
+    """What loading says, a text per fault; the program goes on as it was."""
+    before = {n: x.copy() for n, x in program.state.items()}
+    with pytest.raises(SeicheError) as caught:
+        sc.load_weights(program, path)
+    assert {d.code for d in caught.value.diagnostics} == {"SE910"}
+    assert all(np.array_equal(before[n], x) for n, x in program.state.items())
+    return [d.what for d in caught.value.diagnostics]
+
+
+# Out and in.
+
+
+def test_what_was_learned_goes_on_elsewhere(tmp_path: Path) -> None:
+    workstation = sc.compile(learner)
+    workstation.run(*lessons())
+    sc.save_weights(workstation, tmp_path / "w.safetensors")
+    device = sc.load_weights(sc.compile(learner), tmp_path / "w.safetensors")
+    assert device.ticks == 0
+    wanted = workstation.run(*lessons(seed=1))
+    np.testing.assert_array_equal(device.run(*lessons(seed=1)), wanted)
+    fresh = sc.compile(learner).run(*lessons(seed=1))
+    assert (fresh != wanted).any()
+
+
+def test_the_file_is_one_that_others_read(tmp_path: Path) -> None:
+    program = sc.compile(learner)
+    sc.save_weights(program, tmp_path / "w.safetensors")
+    found = load_file(tmp_path / "w.safetensors")
+    assert {n: x.shape for n, x in found.items()} == {
+        "w_0_weight": (8, 6), "w_0_bias": (6,), "w_1_weight": (6, 3), "w_1_bias": (3,)
+    }  # fmt: skip
+    np.testing.assert_array_equal(found["w_0_weight"], program.state["w_0_weight"])
+
+
+def test_constants_are_replaced_and_what_was_derived_from_them(tmp_path: Path) -> None:
+    program = sc.compile(follower)
+    names = list(parameters(program.node))
+    tensors = {n: p.value for n, p in parameters(program.node).items()}
+    weight = next(n for n in names if tensors[n].shape == (4, 18))
+    save_file({**tensors, weight: tensors[weight] * 2}, tmp_path / "w.safetensors")
+    twice = sc.load_weights(program, tmp_path / "w.safetensors")
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    np.testing.assert_array_equal(twice.run(x), program.run(2 * x))
+
+
+def test_weights_of_a_body(tmp_path: Path) -> None:
+    """A constant inside a scan is a parameter too."""
+
+    @node
+    def smooth(xs: f32[6, 2]) -> f32[6, 2]:
+        def cell(x: sc.Stream) -> sc.Stream:
+            return x * np.float32([1.0, 2.0])
+
+        return sc.over_time(cell)(xs)
+
+    program = sc.compile(smooth)
+    (name,) = parameters(program.node)
+    save_file({name: np.float32([3.0, 5.0]).reshape(parameters(program.node)[name].type.shape)}, tmp_path / "w")  # fmt: skip
+    there = sc.load_weights(program, tmp_path / "w")
+    ones = np.ones((1, 6, 2), np.float32)
+    np.testing.assert_array_equal(there.run(ones)[0], np.tile(np.float32([3, 5]), (6, 1)))
+
+
+def test_a_program_under_a_budget_stays_under_it(tmp_path: Path) -> None:
+    cell = learn.GRU(2, 6)
+
+    def loss(w: Any, xs: sc.Stream) -> sc.Stream:
+        return sc.over_time(lambda x: sc.square(cell(w, x)).sum())(xs).mean()
+
+    @node
+    def recurrent(xs: f32[64, 2]) -> f32:
+        w = state(cell.init(key=0))
+        value, dw = sc.value_and_grad(loss)(w, xs)
+        w.next = sc.map_tree(lambda a, b: a - 0.1 * b, w, dw)
+        return value
+
+    whole = sc.compile(recurrent).report().plan.struct_bytes
+    program = sc.compile(recurrent, memory=whole - 2000)
+    sc.save_weights(program, tmp_path / "w")
+    again = sc.load_weights(program, tmp_path / "w")
+    assert again.lowered.checkpoints
+    assert again.report().plan.struct_bytes <= program.report().plan.struct_bytes < whole
+
+
+def test_an_array_of_one_number_may_be_missing(tmp_path: Path) -> None:
+    program = watching()
+    needed = {n: p.value for n, p in parameters(program.node).items() if not p.optional}
+    assert len(needed) == 1
+    save_file(needed, tmp_path / "w")
+    sc.load_weights(program, tmp_path / "w")
+
+
+# What does not fit.
+
+
+def test_names(tmp_path: Path) -> None:
+    program = sc.compile(learner)
+    tensors = dict(program.state)
+    tensors["w_0_wait"] = tensors.pop("w_0_weight")
+    save_file(tensors, tmp_path / "w")
+    said = refused(program, tmp_path / "w")
+    assert any("has no `w_0_weight`, which is f32[8, 6]" in text for text in said)
+    assert any("`w_0_wait`, which is no parameter" in text for text in said) and len(said) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x: x.T.copy(), "not float32[6, 8]"),
+        (lambda x: x.astype(np.float64), "not float64[8, 6]"),
+        (lambda x: x * np.float32(np.nan), "48 NaN"),
+    ],
+    ids=["shape", "dtype", "NaN"],
+)
+def test_shapes_dtypes_and_nan(tmp_path: Path, change: Any, said: str) -> None:
+    program = sc.compile(learner)
+    tensors = dict(program.state)
+    save_file({**tensors, "w_0_weight": change(tensors["w_0_weight"])}, tmp_path / "w")
+    (text,) = refused(program, tmp_path / "w")
+    assert said in text and text.startswith("parameter `w_0_weight`")
+
+
+def test_values_that_the_format_does_not_have() -> None:
+    @node
+    def small(x: sc.bf16[2]) -> sc.bf16:
+        return sc.sum(x * sc.constant(np.float32([1.5, 2.5]), sc.bf16))
+
+    traced = small.trace().node
+    (name,) = parameters(traced)
+    with pytest.raises(SeicheError, match="no bf16"):
+        with_weights(traced, {name: np.float32([1.0, 1.0001])})
+
+
+def test_damaged_and_absent_files(tmp_path: Path) -> None:
+    program = sc.compile(learner)
+    assert "there is no file" in refused(program, tmp_path / "none")[0]
+    sc.save_weights(program, tmp_path / "w")
+    whole = (tmp_path / "w").read_bytes()
+    for part in (b"", b"PK\3\4 no", whole[: len(whole) // 2]):
+        (tmp_path / "cut").write_bytes(part)
+        assert "damaged" in refused(program, tmp_path / "cut")[0]
+
+
+def test_saving_is_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(OSError):
+        sc.save_weights(sc.compile(learner), tmp_path / "no" / "such" / "folder")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    with pytest.raises(SeicheError, match=r"seiche\[deploy\]"):
+        sc.save_weights(sc.compile(learner), tmp_path / "w")
