@@ -1,7 +1,7 @@
 """Writes the pages of the reference from what the code says: `python -m docs.generate`.
 
-`reference/ops.md` comes from the op table, `reference/language.md` and `reference/learn.md` from the docstrings of the
-public names, `errors/index.md` from the table of error codes. `tests/test_docs.py` checks that they are up to date.
+`reference/ops.md` comes from the op table, `reference/language.md`, `reference/learn.md` and `reference/rl.md` from the
+docstrings of the public names, `errors/index.md` from the table of error codes. `tests/test_docs.py` checks that they are up to date.
 """
 
 from __future__ import annotations
@@ -287,19 +287,26 @@ def language_page() -> str:
 
 def learn_page() -> str:
     """The reference of `seiche.learn`."""
-    learn: ModuleType = seiche.learn
+    return _room(seiche.learn, "Learning", "learn", "from seiche import learn")
+
+
+def rl_page() -> str:
+    """The reference of `seiche.learn.rl`."""
+    return _room(seiche.learn.rl, "Reinforcement learning", "rl", "from seiche.learn import rl")
+
+
+def _room(room: ModuleType, title: str, called: str, imported: str) -> str:
+    """The public names of a package, grouped by the module that each is from."""
     groups: dict[str, list[str]] = {}
-    for name, value in vars(learn).items():
+    for name, value in vars(room).items():
         where = getattr(value, "__module__", "")
-        if not name.startswith("_") and where.startswith("seiche.learn."):
+        if not name.startswith("_") and where.startswith(f"{room.__name__}."):
             groups.setdefault(where, []).append(name)
-    parts = [
-        f"{WRITTEN}\n# Learning\n\n{inspect.getdoc(learn)} In programs: `from seiche import learn`.\n"
-    ]
+    parts = [f"{WRITTEN}\n# {title}\n\n{inspect.getdoc(room)} In programs: `{imported}`.\n"]
     for where, names in groups.items():
-        doc = _first(inspect.getdoc(inspect.getmodule(getattr(learn, names[0]))))
+        doc = _first(inspect.getdoc(inspect.getmodule(getattr(room, names[0]))))
         parts.append(f"## {where.rpartition('.')[2].replace('_', ' ')}\n\n{doc}\n")
-        parts += [_entry(n, f"learn.{n}", getattr(learn, n)) for n in names]
+        parts += [_entry(n, f"{called}.{n}", getattr(room, n)) for n in names]
     return "\n".join(parts)
 
 
@@ -425,6 +432,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/ops.md": ops_page,
     "reference/language.md": language_page,
     "reference/learn.md": learn_page,
+    "reference/rl.md": rl_page,
     "errors/index.md": errors_page,
 }
 

@@ -1,9 +1,11 @@
 """Layers, losses, initialisers and optimisers, written in the language: one algorithm per file."""
 
+from seiche.learn import rl as rl
 from seiche.learn.adam import Adam as Adam
 from seiche.learn.adamw import AdamW as AdamW
 from seiche.learn.attention import Attention as Attention
 from seiche.learn.batch_norm import BatchNorm as BatchNorm
+from seiche.learn.bidirectional import Bidirectional as Bidirectional
 from seiche.learn.clipping import clip_by_global_norm as clip_by_global_norm
 from seiche.learn.clipping import clip_by_value as clip_by_value
 from seiche.learn.clipping import global_norm as global_norm
@@ -24,6 +26,7 @@ from seiche.learn.initialise import normal as normal
 from seiche.learn.initialise import ones as ones
 from seiche.learn.initialise import orthogonal as orthogonal
 from seiche.learn.initialise import orthogonal_blocks as orthogonal_blocks
+from seiche.learn.initialise import sparse as sparse
 from seiche.learn.initialise import uniform as uniform
 from seiche.learn.initialise import zeros as zeros
 from seiche.learn.layer import Layer as Layer

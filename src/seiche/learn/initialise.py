@@ -6,7 +6,7 @@ The axes of a weight are `[*window, in, out]`; fan-in is the number of inputs of
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod, sqrt
+from math import ceil, prod, sqrt
 from typing import TypeAlias
 
 import numpy as np
@@ -124,6 +124,23 @@ def lecun_normal(key: Seed, shape: Shape, format: Format = f32) -> Array:
     True
     """
     return normal(key, shape, format, scale=sqrt(1 / fans(shape)[0]))
+
+
+def sparse(key: Seed, shape: Shape, format: Format = f32, *, sparsity: float = 0.9) -> Array:
+    """Uniform in ±1 / sqrt(fan-in), but that share of the inputs of each output is zero: `[in, out]`, an output per column.
+
+    Elsayed, Vasan & Mahmood 2024, algorithm 1. The number of zeros is rounded up: with nine inputs or fewer all are zero,
+    which is well where a layer norm follows.
+
+    >>> (sparse(0, (20, 3)) != 0).sum(axis=0).tolist()
+    [2, 2, 2]
+    """
+    inputs, outputs = shape
+    values, order = Key.of(key).split()
+    bound = 1 / sqrt(inputs)
+    ranks = order.uniform((inputs, outputs), f64).argsort(axis=0, kind="stable").argsort(axis=0)
+    heard = ranks >= ceil(round(sparsity * inputs, 9))
+    return uniform(values, shape, format, low=-bound, high=bound) * heard.astype(format.dtype)
 
 
 def orthogonal(key: Seed, shape: Shape, format: Format = f32, *, gain: float = 1.0) -> Array:

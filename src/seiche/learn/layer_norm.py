@@ -16,7 +16,7 @@ from seiche.numbers.formats import Format, f32
 class LayerNorm:
     """Mean 0 and variance 1 over the last axis, then scaled and shifted: `[*, size] -> [*, size]` (Ba, Kiros & Hinton 2016).
 
-    Parameters `scale [size]` (ones at first) and, where `bias`, `bias [size]`.
+    Parameters: where `scale`, `scale [size]` (ones at first); where `bias`, `bias [size]`.
 
     >>> import seiche as sc
     >>> layer = sc.learn.LayerNorm(2)
@@ -31,16 +31,19 @@ class LayerNorm:
     epsilon: float = 1e-5
     bias: bool = True
     format: Format = f32
+    scale: bool = True
 
     def init(self, key: Seed = 0) -> Params:
         """Fresh parameters."""
         bias = {"bias": initialise.zeros(key, (self.size,), self.format)} if self.bias else {}
-        return {"scale": initialise.ones(key, (self.size,), self.format), **bias}
+        scale = {"scale": initialise.ones(key, (self.size,), self.format)} if self.scale else {}
+        return {**scale, **bias}
 
     def __call__(self, params: Params, x: Stream) -> Stream:
         """The layer at x."""
         with trace.instance("layer_norm"):
             centred = x - f.mean(x, -1, keepdims=True)
             variance = f.mean(f.square(centred), -1, keepdims=True)
-            y = centred / f.sqrt(variance + self.epsilon) * params["scale"]
+            y = centred / f.sqrt(variance + self.epsilon)
+            y = y * params["scale"] if self.scale else y
             return y + params["bias"] if self.bias else y

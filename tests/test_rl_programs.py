@@ -1,0 +1,235 @@
+"""Worlds and learners as one program: every form of it in the same bits, and learners that must learn."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+import seiche as sc
+from examples import reinforcement as example
+from examples.worlds import cart_pole, memory_chain
+from seiche import f32, learn
+from seiche.learn import rl
+from seiche.learn.rl.experience import Experience
+from tests.learning import in_c
+
+
+def closed(agent, world=cart_pole.cart_pole, idle=0, seed=3):
+    """The node of a world and an agent."""
+
+    @sc.node
+    def loop():
+        now, said = rl.interaction(lambda a: world(a, sc.random.key(seed)), agent, idle)
+        return now.observation, now.reward, now.ended, said.action
+
+    return loop
+
+
+def many(agent, n, world=cart_pole.cart_pole):
+    keys = np.stack([k.words for k in sc.Key.of(7).split(n)])
+    return closed(agent, lambda a, _: sc.over_space(world, n)(a, keys), np.zeros(n, np.int32))
+
+
+def reaching(action, key):
+    """A world of one tick's memory: say what is observed. Reward falls with the square of the error."""
+    tick, asked = sc.state(0), sc.state(0.0)
+    tick.next = tick + 1
+    asked.next = sc.random.uniform(sc.random.fold_in(key, tick), (), -1.0, 1.0)
+    ended = tick % 10 == 9
+    reward = -sc.square(action[0] - asked)
+    return Experience(asked.next.reshape(1), reward, sc.constant(False), ended)
+
+
+AGENTS = {
+    "stream_q": (lambda: closed(rl.StreamQ(4, 2, hidden=8, horizon=50)), 80),
+    "stream_ac": (lambda: closed(rl.StreamAC(4, 2, hidden=8)), 80),
+    "continuous": (
+        lambda: closed(
+            rl.StreamAC(1, 1, continuous=True, hidden=8), reaching, np.zeros(1, np.float32)
+        ),
+        80,
+    ),
+    "ppo": (lambda: many(rl.PPO(4, 2, instances=3, ticks=8, minibatches=2, epochs=2), 3), 30),
+    "ppo_gru": (
+        lambda: many(
+            rl.PPO(
+                3, 2, instances=4, ticks=8, minibatches=2, epochs=2, network=rl.Recurrent(3, 2, 5)
+            ),
+            4,
+            memory_chain.memory_chain,
+        ),
+        30,
+    ),
+    "dqn": (
+        lambda: closed(
+            rl.DQN(4, 2, hidden=8, capacity=32, batch=4, starts=20, target_every=16, steps=2)
+        ),
+        80,
+    ),
+}
+ALL = pytest.mark.parametrize("name", AGENTS)
+
+
+def bits(program) -> dict[str, bytes]:
+    return {name: value.tobytes() for name, value in program.state.items()}
+
+
+def moved(program) -> bool:
+    """Whether some weight is not what it was at first."""
+    before = dict(program.lowered.initial)
+    return any(
+        "/weights/" in name and (value != before[name]).any()
+        for name, value in program.state.items()
+    )
+
+
+@functools.cache
+def compiled(name, target):
+    return sc.compile(AGENTS[name][0](), target=target)
+
+
+@in_c
+@ALL
+def test_the_interpreter_and_c_agree_in_bits(name):
+    interpreted, in_c = (compiled(name, target) for target in ("interp", "c"))
+    interpreted.reset(), in_c.reset()
+    ticks = AGENTS[name][1]
+    for a, b in zip(interpreted.run(ticks=ticks), in_c.run(ticks=ticks)):
+        assert a.tobytes() == b.tobytes()
+    assert bits(interpreted) == bits(in_c)
+    assert moved(in_c), "nothing was learnt: the law was not put to a test"
+
+
+@in_c
+@ALL
+def test_a_saved_learner_goes_on_bit_for_bit_on_another_target(name, tmp_path):
+    interpreted, in_c = (compiled(name, target) for target in ("interp", "c"))
+    in_c.reset()
+    ticks, half = AGENTS[name][1], AGENTS[name][1] * 3 // 4
+    wanted = in_c.run(ticks=ticks)
+    last = bits(in_c)
+    in_c.reset()
+    in_c.run(ticks=half)
+    in_c.state.save(tmp_path / "half.npz")
+    interpreted.state.load(tmp_path / "half.npz")
+    for a, b in zip(interpreted.run(ticks=ticks - half), wanted):
+        np.testing.assert_array_equal(a, b[half:])
+    assert bits(interpreted) == last
+
+
+@in_c
+def test_two_programs_that_take_turns_are_the_one_program():
+    agent = rl.StreamQ(4, 2, hidden=8)
+
+    @sc.node
+    def acting(x: f32[4], reward: f32, terminated: sc.bool_, truncated: sc.bool_) -> sc.i32:
+        return agent(x, reward, terminated, truncated).action
+
+    world, learner = (sc.compile(n, target="c") for n in (cart_pole.cart_pole, acting))
+    _, _, _, wanted = sc.compile(closed(agent), target="c").run(ticks=60)
+    action = np.array(0, np.int32)
+    for t in range(60):
+        action = learner.step(*world.step(action, sc.random.key(3)))
+        assert action == wanted[t]
+
+
+@in_c
+def test_learners_side_by_side_are_learners_apart():
+    agent = rl.StreamQ(4, 2, hidden=6)
+
+    @sc.node
+    def one(key: sc.u32[2]):
+        told = sc.random.fold_in(key, 1)
+        now, said = rl.interaction(
+            lambda a: cart_pole.cart_pole(a, told), lambda *x: agent(*x, key=key), 0
+        )
+        return now.observation, said.action, said.error
+
+    @sc.node
+    def three(keys: sc.u32[3, 2]):
+        return sc.over_space(one, 3)(keys)
+
+    keys = np.stack([k.words for k in sc.Key.of(5).split(3)])
+    together = sc.compile(three, target="c").run(np.tile(keys, (60, 1, 1)))
+    apart = sc.compile(one, target="c")
+    for i in range(3):
+        apart.reset()
+        for a, b in zip(apart.run(np.tile(keys[i], (60, 1))), together):
+            np.testing.assert_array_equal(a, b[:, i])
+
+
+# --------------------------------------------------------------------------------- what is learnt
+
+
+def gained(node, ticks, last=100, **static):
+    """The mean return of the last episodes."""
+    return example.returns(*sc.compile(node, target="c", **static).run(ticks=ticks))[-last:].mean()
+
+
+@in_c
+def test_stream_q_balances_the_pole():
+    """A random push to either side lasts 22 ticks."""
+    assert gained(example.balance_q, 100, last=4) < 40
+    assert gained(example.balance_q, 100_000) > 475
+
+
+@in_c
+def test_stream_actor_critic_balances_the_pole():
+    assert gained(example.balance_ac, 60_000) > 400
+
+
+@pytest.mark.slow
+@in_c
+def test_ppo_balances_poles():
+    assert gained(example.balance_ppo, 10_000) > 400
+
+
+@pytest.mark.slow
+@in_c
+def test_dqn_balances_the_pole_for_a_while():
+    program = sc.compile(example.balance_dqn, target="c")
+    returns = example.returns(*program.run(ticks=30_000))
+    best = np.convolve(returns, np.ones(20) / 20, "valid").max()
+    assert best > 150 > 40 > returns[:20].mean()
+
+
+@pytest.mark.slow
+@in_c
+def test_continuous_actions_are_learnt():
+    program = sc.compile(
+        closed(rl.StreamAC(1, 1, continuous=True, hidden=16), reaching, np.zeros(1, np.float32)),
+        target="c",
+    )
+    _, reward, _, _ = program.run(ticks=30_000)
+    assert reward[:1000].mean() < -0.3 and reward[-1000:].mean() > -0.1
+
+
+@in_c
+def test_a_fact_that_is_latched_is_what_was_missing():
+    assert gained(example.remember, 20_000, latch=True) > 0.9
+    assert abs(gained(example.remember, 20_000, last=1000, latch=False)) < 0.15
+
+
+@pytest.mark.slow
+@in_c
+def test_a_recurrent_policy_learns_to_remember():
+    assert gained(example.remember_gru, 4_000, last=400) > 0.9
+    assert abs(gained(example.remember_gru, 4_000, last=1000, recurrent=False)) < 0.15
+
+
+@pytest.mark.slow
+@in_c
+def test_the_example_speaks(capsys, monkeypatch):
+    monkeypatch.setattr(example, "RUNS", dict([next(iter(example.RUNS.items()))]))
+    example.main()
+    said = capsys.readouterr().out
+    assert "the same bits" in said and said.count("decisions/s") == 1
+
+
+def test_learning_needs_its_parts():
+    """The bar is no gift: without traces of the error (a rate of almost 0) the pole is not balanced."""
+    lazy = rl.StreamQ(4, 2, hidden=8, rate=1e-6, explore=learn.Linear(1.0, 0.01, steps=500))
+    _, reward, ended, _ = sc.compile(closed(lazy), target="c").run(ticks=20_000)
+    assert example.returns(reward, ended)[-100:].mean() < 60
