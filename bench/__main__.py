@@ -13,7 +13,22 @@ from rich.table import Table
 from bench.measure import ONE_THREAD
 from bench.report import FOLDER, ROOT, Bench, Result, machine, mark
 
-NAMES = ("step", "gradients", "front", "memory", "fold", "laws", "bptt", "bptt_memory")
+NAMES = (
+    "step",
+    "train",
+    "gradients",
+    "front",
+    "memory",
+    "fold",
+    "matmul",
+    "laws",
+    "bptt",
+    "bptt_memory",
+    "deadline",
+    "pipeline",
+    "endurance",
+    "rl",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

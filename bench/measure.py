@@ -13,7 +13,7 @@ import resource
 import statistics
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
@@ -53,13 +53,16 @@ Factory: TypeAlias = Callable[..., Job]
 class Entry:
     """A contestant: a function at the top of a module, and its arguments. It is called in the contestant's process.
 
-    A peer may be missing (its package is not installed); then it has no times.
+    A peer may be missing (its package is not installed); then it has no times. `env` is its environment beside `ONE_THREAD`;
+    one that uses several cores is not `pinned`.
     """
 
     name: str
     make: Factory
     args: tuple[Any, ...] = ()
     peer: bool = False
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    pinned: bool = True
 
 
 @dataclass
@@ -131,6 +134,16 @@ def ratio(ours: Times, theirs: Times) -> Ratio:
     return Ratio(statistics.median(pairs), *percentiles(pairs))
 
 
+def difference(ours: Times, theirs: Times) -> float:
+    """The median of the differences of the turns in which both were measured, in seconds.
+
+    >>> difference(Times("a", [3.0, 2.0, None]), Times("b", [2.0, 0.0, 1.0]))
+    1.5
+    """
+    pairs = [a - b for a, b in zip(ours.turns, theirs.turns) if a is not None and b is not None]
+    return statistics.median(pairs) if pairs else float("nan")
+
+
 # ------------------------------------------------------------------------------------- one process
 
 
@@ -187,7 +200,8 @@ def turn(
 def _serve(pipe: Connection, entry: Entry, batches: int, aim_s: float) -> None:
     """A contestant's process: builds, checks, then takes a turn whenever it is told to."""
     try:
-        pin()
+        if entry.pinned:
+            pin()
         job = entry.make(*entry.args)
         n = calls_per_batch(job.run, aim_s)
         pipe.send((job.error, job.facts))
@@ -220,6 +234,7 @@ def contest(
             process = context.Process(
                 target=_serve, args=(theirs, entry, batches, aim_s), daemon=True
             )
+            os.environ.update({**ONE_THREAD, **entry.env})
             process.start()
             theirs.close()
             if _ready(ours, times[entry.name], entry.peer):
@@ -229,6 +244,7 @@ def contest(
             for name in _order(list(running), k):
                 _take(running[name][1], times[name], batches)
     finally:
+        os.environ.update(ONE_THREAD)
         for process, pipe in running.values():
             pipe.send(False)
             process.join(10)

@@ -72,7 +72,9 @@ def test_numbers_and_marks() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(n, marks=pytest.mark.slow) if n in ("step", "gradients", "bptt") else n
+        pytest.param(n, marks=pytest.mark.slow)
+        if n in ("step", "train", "gradients", "bptt", "pipeline")
+        else n
         for n in command.NAMES
     ],
 )

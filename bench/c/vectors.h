@@ -57,6 +57,24 @@ static inline vec sigmoid_vec(vec x)
     return 0.5f * tanh_vec(0.5f * x) + 0.5f;
 }
 
+static inline vec relu_vec(vec x)
+{
+    return pick(x > all(0.0f), x, all(0.0f));
+}
+
+static inline float sum_of(vec x)
+{
+    float s[LANES];
+    int i, half;
+    store(s, x);
+    for (half = LANES / 2; half > 0; half /= 2) {
+        for (i = 0; i < half; ++i) {
+            s[i] += s[i + half];
+        }
+    }
+    return s[0];
+}
+
 /* sums += v[k] w[k][...] over k, for the TILE columns at w; a row of w is `width` floats. */
 static inline void add_products(vec *sums, const float *w, int width, const float *v, int n)
 {
