@@ -52,7 +52,9 @@ test: $(VENV)/.with-dev $(COMPILER)  ## the tests and the docstrings' examples; 
 	@echo "==> passed. The laws are in tests/, one file each; 'make campaign' runs $(PROGRAMS) random programs."
 
 campaign: $(VENV)/.with-dev $(COMPILER)  ## random programs on every target, compared in bits; PROGRAMS=2000
-	@echo "==> campaign: $(PROGRAMS) random programs, interpreter against C, in bits"
+	@echo "==> campaign: the tests that take long"
+	@$(PY) -m pytest -n $(WORKERS) -m long tests
+	@echo "==> $(PROGRAMS) random programs, interpreter against C, in bits"
 	@$(PY) -m tests.campaign --programs $(PROGRAMS)
 	@echo "==> and $(EMULATED) of them on emulated Cortex-M and RISC-V"
 	@$(PY) -m tests.campaign_targets --programs $(EMULATED)

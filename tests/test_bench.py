@@ -72,8 +72,8 @@ def test_numbers_and_marks() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(n, marks=pytest.mark.slow)
-        if n in ("step", "train", "gradients", "bptt", "pipeline")
+        pytest.param(n, marks=pytest.mark.long)
+        if n in ("step", "train", "memory", "matmul", "bptt_memory", "pipeline")
         else n
         for n in command.NAMES
     ],

@@ -102,6 +102,7 @@ def test_replays_of_random_programs_agree(tmp_path: Path, seed: int) -> None:
     assert ran.returncode == 0
 
 
+@pytest.mark.long
 def test_a_long_recording_is_cut(tmp_path: Path) -> None:
     sc.deploy(watching(), tmp_path, recorded=sensed(20_000))
     text = (tmp_path / "monitor_replay.c").read_text()
@@ -394,7 +395,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cppcheck") is None, reason="NOT TESTED: cppcheck is missing")
-@pytest.mark.parametrize("board", ["host", "cortex-m4f"])
+@pytest.mark.parametrize("board", ["host", pytest.param("cortex-m4f", marks=pytest.mark.long)])
 def test_no_deviation_from_misra_but_those_listed(tmp_path: Path, board: str) -> None:
     nodes = [*(random_program(seed) for seed in (1, 4, 6)), gru(8, 8)]
     lowered = [*map(lower, nodes), watching().lowered, advising().lowered]

@@ -381,7 +381,7 @@ except sc.SeicheError as error:
 '''
 
 
-@pytest.mark.parametrize("devices", [2, 4])
+@pytest.mark.parametrize("devices", [pytest.param(2, marks=pytest.mark.long), 4])
 def test_stages_on_devices_of_their_own(devices: int, tmp_path: Path) -> None:
     (tmp_path / "piped.py").write_text(DEVICES)
     done = subprocess.run(

@@ -104,7 +104,7 @@ def shares(costs: Sequence[int], n: int) -> list[int]:
     """Where a list is cut into n parts, in order and none empty, so that the largest sum is least: the ends of all but the last.
 
     >>> shares([3, 1, 1, 1, 4], 3)
-    [1, 4]
+    [2, 4]
     """
     low, high = max(costs), sum(costs)
     while low < high:
