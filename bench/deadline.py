@@ -16,7 +16,7 @@ import numpy as np
 
 import seiche as sc
 from bench import cells
-from bench.measure import pin
+from bench.measure import pinned
 from bench.report import Bench, Result, number
 from seiche.ir.tree import map_tree
 
@@ -101,9 +101,9 @@ def measured(ticks: int, deadline: str | None, frames: int, call: float) -> dict
     }  # fmt: skip
 
 
+@pinned()
 def run(bench: Bench) -> Result:
     result = Result("deadline")
-    pin()
     call = call_s()
     for ticks in LENGTHS[:1] if bench.tiny else LENGTHS:
         rows: list[dict[str, Any]] = []

@@ -14,6 +14,7 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
@@ -154,6 +155,18 @@ def pin() -> int | None:
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
     return core
+
+
+@contextmanager
+def pinned() -> Iterator[None]:
+    """Keeps this process on one core meanwhile; what comes after has all of them again."""
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    pin()
+    try:
+        yield
+    finally:
+        if cores is not None:
+            os.sched_setaffinity(0, cores)
 
 
 def preempted() -> int:
