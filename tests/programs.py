@@ -18,7 +18,7 @@ from seiche.check.causality import check as causal
 from seiche.errors import Loc
 from seiche.ir import core
 from seiche.ir.builder import Builder
-from seiche.ir.clocks import Clock
+from seiche.ir.clocks import Clock, infer
 from seiche.ir.core import Equation, Fby, Frame, Lit, Node, Post, Scan, Var
 from seiche.numbers.formats import (
     Format,
@@ -105,7 +105,7 @@ class Grown:
         clock: Clock = () if not self.body else self.clock()
         final = self.find(clock) if self.rng.random() < 0.5 else self.literal(self.find(clock).type)
         reset = self.find(clock, bool_[()]) if self.rng.random() < 0.4 else None
-        if self.body and self.backward:
+        if self.body and (self.backward or self.rng.random() < 0.3):
             var = Var("c", final.type, self.b.loc)
             self.open.append((var, clock, lambda arg: Post(arg, final, reset)))
             self.add(clock, var)
@@ -273,7 +273,7 @@ def grow(
     g = Grown(rng, Builder(Loc("random", 0)), real, depth, body, backward=bool(rng.random() < 0.5))
     g.inputs = [Var(f"x{i}", t, g.b.loc) for i, t in enumerate(types)]
     g.pools[()] = list(g.inputs)
-    kinds = [g.apply] * 6 + [g.state] * (0 if body and g.backward else 2) + [g.sample] * 2
+    kinds = [g.apply] * 6 + [g.state] * (1 if body and g.backward else 2) + [g.sample] * 2
     kinds += [g.join] * 2
     kinds += [g.costate] * 2 + [g.scan, g.frame]
     while len(g.b.eqs) + len(g.open) < size:
@@ -294,7 +294,7 @@ def _close(g: Grown) -> None:
                 Equation((var,), form(g.literal(var.type) if attempt == 7 else g.pick(fits)))
             )
         node = Node("trial", tuple(g.inputs), (), [*g.b.eqs, *closing])
-        if not causal(node, "scan" if g.body else "node")[1]:
+        if not causal(node, "rows" if g.body else "node", infer(node))[1]:
             break
     g.b.eqs += closing
 
@@ -316,7 +316,7 @@ def random_program(seed: int, size: int | None = None) -> Node:
         real = REALS[int(rng.integers(len(REALS)))]
         types = [real[()], real[(3,)], bool_[()], i32[()], bool_[()], u32[()]]
         node = grow(rng, types, size or int(rng.integers(4, 60)), real, 2, False)
-        if not causal(node, "node")[1]:
+        if not causal(node, "node", infer(node))[1]:
             return node
     raise AssertionError(f"no causal program for seed {seed}")
 

@@ -114,7 +114,7 @@ def grown(seed: int, n: int | None) -> Node | None:
     slow = b.tanh(back[0]) if back else b.when(b.index(x, zero, axis=0), go)
     b.eqs.append(Equation((kept,), Merge(go, slow, b.when(before, go, False))))
     node = b.node("random", inputs, (kept, *results))
-    return None if causal(node, "node")[1] else node
+    return None if causal(node, "node", infer(node))[1] else node
 
 
 def spread(lowered: Lowered, cond: Var, quota: int) -> tuple[Lowered, int]:

@@ -5,11 +5,13 @@
 
     all cycles of a component have a negative sum:  forward        all positive:  backward, over rows only (SE403)
     a cycle of sum 0:  SE401                                       both signs, or a frame's own future:  SE402
+    what runs on a clock reads its conditions, d = 0
 
 A component of both signs has closed walks of sum 0, which no order of evaluation serves (Karp, Miller & Winograd 1967, "The
 organization of computations for uniform recurrence equations"); negative cycles alone are the causality of Lustre
 (Cuoq & Pouzet 2001, "Modular causality in a synchronous stream language"). Across clocks the order is lexicographic: frames
-and scans are atoms here, the cycles of their bodies are judged there.
+and scans are atoms here, the cycles of their bodies are judged there. A cycle that looks both ways does so on one clock: ticks
+of another are no measure of how far (SE402).
 """
 
 from __future__ import annotations
@@ -20,16 +22,20 @@ from dataclasses import dataclass
 from seiche.check import cycles
 from seiche.check.facts import Component, Place, Why, named
 from seiche.errors import Diagnostic, Loc
-from seiche.ir.core import Apply, Equation, Fby, Frame, Node, Post, Var
+from seiche.ir.clocks import Clocks, conditions_of, show
+from seiche.ir.core import Apply, Equation, Fby, Frame, Node, Post, Var, operands
 from seiche.ir.graph import components, dependences, is_cyclic
 
 
-def check(node: Node, place: Place) -> tuple[tuple[Component, ...], list[Diagnostic]]:
+def check(
+    node: Node, place: Place, clocks: Clocks
+) -> tuple[tuple[Component, ...], list[Diagnostic]]:
     """The components, dependencies first, and SE401, SE402, SE403: one per component, with a shortest cycle."""
+    conditions = {eq: conditions_of(eq, clocks) for eq in node.eqs}
     found: list[Component] = []
     faults: list[Diagnostic] = []
-    for eqs in components(node):
-        component, fault = _judge(eqs, place)
+    for eqs in components(node, conditions):
+        component, fault = _judge(eqs, place, clocks)
         found.append(component)
         faults += [fault] if fault else []
     return tuple(found), faults
@@ -51,7 +57,7 @@ class _Graph:
         return max(w for u, w in self.reads[reader] if u is read)
 
 
-def _graph(eqs: list[Equation]) -> _Graph:
+def _graph(eqs: list[Equation], clocks: Clocks) -> _Graph:
     by = {out: eq for eq in eqs for out in eq.outs}
     reads: dict[Var, list[tuple[Var, int]]] = {}
     streams: set[Var] = set()
@@ -61,19 +67,23 @@ def _graph(eqs: list[Equation]) -> _Graph:
             if isinstance(eq.rhs, Frame) and eq.rhs.outs[i] == "stream":
                 ahead = eq.rhs.extent - 1
                 streams.add(out)
-            reads[out] = [(v, d + ahead) for v, d in dependences(eq.rhs) if v in by]
+            sampled = [(v, 0) for v in conditions_of(eq, clocks)]
+            reads[out] = [(v, d + ahead) for v, d in (*dependences(eq.rhs), *sampled) if v in by]
     return _Graph(reads, by, frozenset(streams))
 
 
-def _judge(eqs: list[Equation], place: Place) -> tuple[Component, Diagnostic | None]:
+def _judge(
+    eqs: list[Equation], place: Place, clocks: Clocks
+) -> tuple[Component, Diagnostic | None]:
     vars = tuple(out for eq in eqs for out in eq.outs)
     if not is_cyclic(eqs):
         return Component(vars, "none"), None
-    graph = _graph(eqs)
+    graph = _graph(eqs, clocks)
     if cycles.all_negative(graph.reads):
-        return Component(vars, "forward"), None
+        fault = _several_clocks(eqs, clocks) if place == "rows" else None
+        return Component(vars, "forward"), fault
     if cycles.all_negative(cycles.negated(graph.reads)):
-        fault = None if place == "rows" else _all_positive(graph)
+        fault = _several_clocks(eqs, clocks) if place == "rows" else _all_positive(graph)
         return Component(vars, "backward"), fault
     return Component(vars, "none"), _mixed(graph)
 
@@ -94,6 +104,33 @@ def _mixed(graph: _Graph) -> Diagnostic:
         cycle = cycles.shortest_balanced(one_sign)
     assert cycle is not None, "a component with cycles of no sign"
     return _own_future(graph, cycle) if graph.streams & set(cycle) else _instantaneous(graph, cycle)
+
+
+def _several_clocks(eqs: list[Equation], clocks: Clocks) -> Diagnostic | None:
+    """Of rows: where a component looks both ways, it counts the ticks of one clock, and the rest of it is there or below."""
+    back = [eq.out for eq in eqs if isinstance(eq.rhs, Fby)]
+    ahead = [eq.out for eq in eqs if isinstance(eq.rhs, Post)]
+    if not back or not ahead:
+        return None
+    clock = clocks[ahead[0]]
+    delayed = {*back, *ahead}
+    off = [
+        out
+        for eq in eqs
+        for out in eq.outs
+        if (clocks[out] != clock if out in delayed else clocks[out][: len(clock)] != clock)
+    ]
+    if not off:
+        return None
+    what = f"{named(ahead[0])} looks ahead on the clock `{show(clock)}`, and {named(off[0])}, on the same cycle, is on `{show(clocks[off[0]])}`"
+    why = (
+        (
+            "whether the cycle looks further back than ahead depends on the clocks' values",
+            off[0].loc,
+        ),
+    )
+    hint = "let all delays of the cycle run on one clock: sample before the cycle, and hold what leaves it"
+    return Diagnostic("SE402", what, ahead[0].loc, why, hint)
 
 
 def _instantaneous(graph: _Graph, cycle: list[Var]) -> Diagnostic:
@@ -193,6 +230,8 @@ def _form(eq: Equation, read: Var) -> str:
             return "fby" if read is arg else "the first value or reset of fby"
         case Post(arg=arg):
             return "post" if read is arg else "the final value or reset of post"
+        case _ if read not in operands(eq.rhs):
+            return "its clock"
         case _:
             return type(eq.rhs).__name__.lower()
 

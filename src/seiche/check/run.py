@@ -31,7 +31,7 @@ def verify(node: Node) -> Facts:
     late: list[Diagnostic] = []
     for inner, place in places.items():
         found, clock_faults = clocks.check(inner, place, body=inner is not node)
-        swept, cycle_faults = causality.check(inner, place)
+        swept, cycle_faults = causality.check(inner, place, found)
         facts.nodes[inner] = NodeFacts(place, found, swept)
         late += clock_faults + cycle_faults
     _stop(late)

@@ -149,6 +149,11 @@ def infer(node: Node) -> Clocks:
     return clocks
 
 
+def conditions_of(eq: Equation, clocks: Clocks) -> tuple[Var, ...]:
+    """The conditions of the clock that an equation runs on."""
+    return tuple(cond for cond, _ in clocks[eq.outs[0]])
+
+
 def constants(node: Node) -> set[Var]:
     """The Vars that hold one value for ever: literals, and ops of nothing but constants."""
     defs = node.definitions()

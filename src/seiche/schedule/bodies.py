@@ -20,6 +20,7 @@ from seiche.schedule.emit import BOOL, Emitter
 from seiche.schedule.ends import ends
 from seiche.schedule.fold import fold
 from seiche.schedule.inline import inline_calls
+from seiche.schedule.shift import one_way
 
 
 def emit_scan(b: Emitter, outs: tuple[Var, ...], scan: Scan) -> list[Check]:
@@ -36,6 +37,7 @@ def lower_body(body: Node, mapped: tuple[bool, ...]) -> Node:
     """The body in the form above; its checks are on its base clock and hold so far, at each row."""
     body = fold(ends(inline_calls(core.live(body))))
     constant = {v for v, m in zip(body.inputs, mapped, strict=True) if not m}
+    body = one_way(body, constant)
     work = _Body(Emitter(), body.definitions(), constant, infer(body))
     for eq in body.eqs:
         work.b.serve(eq.outs[0])

@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from seiche.ir import core
-from seiche.ir.clocks import Clocks, constants, infer
+from seiche.ir.clocks import Clocks, conditions_of, constants, infer
 from seiche.ir.core import Equation, Lit, Node, OutKind, Scan, Var, When, operands
 from seiche.schedule.emit import Emitter
-from seiche.schedule.sweeps import Sweep, conditions_of, crossing, sweeps
+from seiche.schedule.sweeps import Sweep, crossing, sweeps
 
 
 def distribute(node: Node) -> Node:

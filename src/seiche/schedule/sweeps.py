@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from seiche.errors import InternalError
-from seiche.ir.clocks import Clock, Clocks, infer
+from seiche.ir.clocks import Clock, Clocks, conditions_of, infer
 from seiche.ir.core import Equation, Fby, Lit, Node, Post, Var, operands
 from seiche.ir.graph import components, dependences
 
@@ -62,11 +62,6 @@ def crossing(found: Sequence[Sweep], node: Node) -> set[Var]:
         for var in (*operands(eq.rhs), *conditions_of(eq, clocks))
         if var not in literal and level.get(var, k) < k
     }
-
-
-def conditions_of(eq: Equation, clocks: Clocks) -> tuple[Var, ...]:
-    """The conditions of the clock that an equation runs on."""
-    return tuple(cond for cond, _ in clocks[eq.outs[0]])
 
 
 def _direction(part: Component) -> bool | None:

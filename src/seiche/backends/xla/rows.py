@@ -16,8 +16,9 @@ from typing import Any
 from seiche.backends.xla import rowwise, ticks
 from seiche.backends.xla.fission import Split, Splitter, Sum
 from seiche.backends.xla.library import Array, jnp, lax
+from seiche.ir.clocks import conditions_of
 from seiche.ir.core import Apply, Equation, Fby, Lit, Post, Scan, Var, operands
-from seiche.schedule.sweeps import Sweep, conditions_of, crossing
+from seiche.schedule.sweeps import Sweep, crossing
 
 Row = dict[Var, Array]
 

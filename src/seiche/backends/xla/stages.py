@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from seiche.errors import fail
-from seiche.ir.clocks import Clocks, constants
+from seiche.ir.clocks import Clocks, conditions_of, constants
 from seiche.ir.core import Equation, Fby, Node, Var, operands
 from seiche.schedule.lower import Lowered
-from seiche.schedule.sweeps import conditions_of
 from seiche.timespace.pipeline import shares, work
 
 ALIKE_WORK, ALIKE_SIZE = 64, 8
