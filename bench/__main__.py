@@ -23,7 +23,6 @@ NAMES = (
     "matmul",
     "laws",
     "bptt",
-    "bptt_memory",
     "deadline",
     "pipeline",
     "endurance",

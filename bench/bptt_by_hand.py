@@ -1,4 +1,4 @@
-"""The contestant "C by hand" of the benches of back-propagation through time: `c/gru_bptt.c`, with a full tape.
+"""The contestant "C by hand" of `bptt`: `c/gru_bptt.c`, with a full tape.
 
 `Entry("C by hand", by_hand, (parameters, xs, ys, judge))` joins a contest; `judge` gets the readout's parameters after `checked`
 training steps and returns their error.

@@ -13,6 +13,7 @@ import numpy as np
 from bench.workloads import Array
 
 C_SOURCES = Path(__file__).parent / "c"
+HEADERS = ("vectors.h", "mlp.h")
 
 
 def library(files: tuple[str, ...], *extra: str) -> Any:
@@ -35,7 +36,7 @@ def library(files: tuple[str, ...], *extra: str) -> Any:
             "-o",
             made.name,
         ]
-        sources = {f: (C_SOURCES / f).read_text(encoding="utf-8") for f in (*files, "vectors.h")}
+        sources = {f: (C_SOURCES / f).read_text(encoding="utf-8") for f in (*files, *HEADERS)}
         build.run_compiler(compiler, arguments, sources, Path(place))
         return ctypes.CDLL(str(made))
 

@@ -73,7 +73,7 @@ def test_numbers_and_marks() -> None:
     "name",
     [
         pytest.param(n, marks=pytest.mark.long)
-        if n in ("step", "train", "memory", "matmul", "bptt_memory", "pipeline")
+        if n in ("step", "train", "memory", "matmul", "bptt", "pipeline")
         else n
         for n in command.NAMES
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import seiche as sc
 from bench import bptt, contestants
 from bench.bptt_by_hand import by_hand
 from bench.cells import Cell
@@ -63,8 +64,8 @@ def test_seiche_computes_the_workload(work: Workload) -> None:
 
 @pytest.mark.cc
 def test_bptt_by_hand_follows_the_f64_gradient_over_many_steps() -> None:
-    start, (xs, ys) = bptt.start(), bptt.data()
-    compiled = bptt.program(double=True)
+    start, (xs, ys) = bptt.start(), bptt.data(128)
+    compiled = sc.compile(bptt.node(128, double=True), target="c")
     rows = [xs.astype(np.float64), ys.astype(np.float64)]
     wanted = [compiled.step(*rows)[1] for _ in range(40)][-1]
     job = by_hand(start["cell"], start["out"], xs, ys, lambda out: relative(out, wanted), 40)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from seiche.cli.main import app
+from tests.commands import call, runner_in
 
 GOOD = """
 import seiche as sc
@@ -49,17 +49,7 @@ def idle(x: f32, unused: f32) -> f32:
 
 @pytest.fixture
 def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    (tmp_path / "good.py").write_text(GOOD)
-    (tmp_path / "bad.py").write_text(BAD)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    return CliRunner()
-
-
-def call(runner: CliRunner, *arguments: str, code: int = 0) -> str:
-    result = runner.invoke(app, list(arguments))
-    assert result.exit_code == code, (result.output, result.exception)
-    return result.output
+    return runner_in(tmp_path, monkeypatch, {"good.py": GOOD, "bad.py": BAD})
 
 
 def test_help_names_the_commands(runner: CliRunner) -> None:

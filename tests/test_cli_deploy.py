@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from seiche.backends.deploy.compare import Difference, Emulation
 from seiche.cli.deploying import told
-from seiche.cli.main import app
+from tests.commands import call, runner_in
 from tests.deployed import needs_qemu
 
 GOOD = """
@@ -35,16 +35,7 @@ def lms(x: f32[4], y: f32) -> f32:
 
 @pytest.fixture
 def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    (tmp_path / "good.py").write_text(GOOD)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    return CliRunner()
-
-
-def call(runner: CliRunner, *arguments: str, code: int = 0) -> str:
-    result = runner.invoke(app, list(arguments))
-    assert result.exit_code == code, (result.output, result.exception)
-    return result.output
+    return runner_in(tmp_path, monkeypatch, {"good.py": GOOD})
 
 
 def test_deploy_prints_the_memory_table(runner: CliRunner) -> None:

@@ -1,21 +1,7 @@
 /* One step of gradient descent of an MLP 784-128-10 on one image, by hand, with no buffer for the gradient: `mlp` subtracts the rank-1
    update from the weights where it is made; `mlp_retimed` keeps its two factors and subtracts it in the next step, in the sweep in which
    the forward pass reads the weights anyway. See ../perceptron.py. */
-#include <math.h>
-#include "vectors.h"
-
-#define INPUTS 784
-#define HIDDEN 128
-#define CLASSES 10
-#define RATE 0.05f
-#define ROW (HIDDEN / LANES)
-
-struct mlp_weights {
-    float w1[INPUTS][HIDDEN];
-    float b1[HIDDEN];
-    float w2[CLASSES][HIDDEN];
-    float b2[LANES];
-};
+#include "mlp.h"
 
 struct mlp {
     struct mlp_weights *weights;
@@ -52,30 +38,15 @@ void mlp_retimed_init(struct mlp *self, struct mlp_weights *weights)
 static inline float finish(struct mlp_weights *restrict w, vec *restrict sums, int label, vec *restrict slope)
 {
     vec h[ROW], back[ROW];
-    float q[LANES], most, total = 0.0f;
+    float p[CLASSES], loss;
     int j, o;
     for (j = 0; j < ROW; ++j) {
         h[j] = relu_vec(sums[j]);
         back[j] = all(0.0f);
     }
+    loss = classify(w, h, label, p);
     for (o = 0; o < CLASSES; ++o) {
-        vec s = all(0.0f);
-        for (j = 0; j < ROW; ++j) {
-            s += h[j] * load(&w->w2[o][j * LANES]);
-        }
-        q[o] = sum_of(s) + w->b2[o];
-    }
-    most = q[0];
-    for (o = 1; o < CLASSES; ++o) {
-        most = q[o] > most ? q[o] : most;
-    }
-    for (o = 0; o < CLASSES; ++o) {
-        q[o] = expf(q[o] - most);
-        total += q[o];
-    }
-    const float loss = logf(total) - logf(q[label]);
-    for (o = 0; o < CLASSES; ++o) {
-        const float d = RATE * (q[o] / total - (o == label ? 1.0f : 0.0f));
+        const float d = RATE * (p[o] - (o == label ? 1.0f : 0.0f));
         for (j = 0; j < ROW; ++j) {
             const vec weight = load(&w->w2[o][j * LANES]);
             back[j] += d * weight;

@@ -1,29 +1,17 @@
 /* One step of gradient descent of an MLP 784-128-10 on a batch of images, by hand: the products of four rows by 64 columns are summed in
    registers, the first layer's weights are updated where their gradient is summed. See ../perceptron.py. */
-#include <math.h>
-#include "vectors.h"
+#include "mlp.h"
 
 #ifndef BATCH
 #define BATCH 32
 #endif
-#define INPUTS 784
-#define HIDDEN 128
-#define CLASSES 10
-#define RATE 0.05f
 #define WIDE 64
 #define COLUMNS (WIDE / LANES)
 #define ROWS 4
 #define DEEP 98 /* rows of w1 whose WIDE columns stay in the first-level cache */
 
-struct mlp_batch_weights {
-    float w1[INPUTS][HIDDEN];
-    float b1[HIDDEN];
-    float w2[CLASSES][HIDDEN];
-    float b2[LANES];
-};
-
 struct mlp_batch {
-    struct mlp_batch_weights *weights;
+    struct mlp_weights *weights;
     float sums[BATCH][HIDDEN];
     float slope[BATCH][HIDDEN];
     float d[BATCH][CLASSES];
@@ -35,12 +23,12 @@ struct mlp_batch_in {
 };
 
 extern const uint64_t mlp_batch_bytes[2];
-const uint64_t mlp_batch_bytes[2] = {sizeof(struct mlp_batch_weights), sizeof(struct mlp_batch)};
+const uint64_t mlp_batch_bytes[2] = {sizeof(struct mlp_weights), sizeof(struct mlp_batch)};
 
-void mlp_batch_init(struct mlp_batch *self, struct mlp_batch_weights *weights);
+void mlp_batch_init(struct mlp_batch *self, struct mlp_weights *weights);
 int32_t mlp_batch_step(struct mlp_batch *restrict self, const struct mlp_batch_in *restrict in, float *restrict loss);
 
-void mlp_batch_init(struct mlp_batch *self, struct mlp_batch_weights *weights)
+void mlp_batch_init(struct mlp_batch *self, struct mlp_weights *weights)
 {
     memset(self, 0, sizeof *self);
     self->weights = weights;
@@ -48,7 +36,7 @@ void mlp_batch_init(struct mlp_batch *self, struct mlp_batch_weights *weights)
 
 static void forward(struct mlp_batch *restrict self, const struct mlp_batch_in *restrict in)
 {
-    const struct mlp_batch_weights *const w = self->weights;
+    const struct mlp_weights *const w = self->weights;
     int b, i, j, k, r, from;
     for (b = 0; b < BATCH; ++b) {
         memcpy(self->sums[b], w->b1, sizeof w->b1);
@@ -82,47 +70,33 @@ static void forward(struct mlp_batch *restrict self, const struct mlp_batch_in *
 /* The loss of one image; RATE / BATCH times the slopes of its sums, in both layers. */
 static float middle(struct mlp_batch *restrict self, int b, int label)
 {
-    const struct mlp_batch_weights *const w = self->weights;
+    const struct mlp_weights *const w = self->weights;
     float *const sums = self->sums[b];
-    float q[CLASSES], most, total = 0.0f;
-    vec back[HIDDEN / LANES];
+    float p[CLASSES], loss;
+    vec h[ROW], back[ROW];
     int j, o;
-    for (j = 0; j < HIDDEN / LANES; ++j) {
+    for (j = 0; j < ROW; ++j) {
         back[j] = all(0.0f);
-        store(sums + j * LANES, relu_vec(load(sums + j * LANES)));
+        h[j] = relu_vec(load(sums + j * LANES));
+        store(sums + j * LANES, h[j]);
     }
+    loss = classify(w, h, label, p);
     for (o = 0; o < CLASSES; ++o) {
-        vec s = all(0.0f);
-        for (j = 0; j < HIDDEN / LANES; ++j) {
-            s += load(sums + j * LANES) * load(&w->w2[o][j * LANES]);
-        }
-        q[o] = sum_of(s) + w->b2[o];
-    }
-    most = q[0];
-    for (o = 1; o < CLASSES; ++o) {
-        most = q[o] > most ? q[o] : most;
-    }
-    for (o = 0; o < CLASSES; ++o) {
-        q[o] = expf(q[o] - most);
-        total += q[o];
-    }
-    for (o = 0; o < CLASSES; ++o) {
-        const float d = RATE / BATCH * (q[o] / total - (o == label ? 1.0f : 0.0f));
+        const float d = RATE / BATCH * (p[o] - (o == label ? 1.0f : 0.0f));
         self->d[b][o] = d;
-        for (j = 0; j < HIDDEN / LANES; ++j) {
+        for (j = 0; j < ROW; ++j) {
             back[j] += d * load(&w->w2[o][j * LANES]);
         }
     }
-    for (j = 0; j < HIDDEN / LANES; ++j) {
-        const mask on = load(sums + j * LANES) > all(0.0f);
-        store(&self->slope[b][j * LANES], pick(on, back[j], all(0.0f)));
+    for (j = 0; j < ROW; ++j) {
+        store(&self->slope[b][j * LANES], pick(h[j] > all(0.0f), back[j], all(0.0f)));
     }
-    return logf(total) - logf(q[label]);
+    return loss;
 }
 
 static void update_first(struct mlp_batch *restrict self, const struct mlp_batch_in *restrict in)
 {
-    struct mlp_batch_weights *const w = self->weights;
+    struct mlp_weights *const w = self->weights;
     int b, i, j, k, r;
     for (i = 0; i < HIDDEN; i += WIDE) {
         for (k = 0; k < INPUTS; k += ROWS) {
@@ -150,7 +124,7 @@ static void update_first(struct mlp_batch *restrict self, const struct mlp_batch
 
 int32_t mlp_batch_step(struct mlp_batch *restrict self, const struct mlp_batch_in *restrict in, float *restrict loss)
 {
-    struct mlp_batch_weights *const w = self->weights;
+    struct mlp_weights *const w = self->weights;
     float total = 0.0f;
     int b, j, o;
     forward(self, in);
