@@ -14,11 +14,13 @@ from typing import Protocol, TypeAlias
 from seiche.ir.clocks import Clocks, infer
 from seiche.ir.core import Apply, Equation, Fby, Lit, Node, Post, Scan, Var, When, operands
 from seiche.ir.loops import Access, Const, Expr, For, Local, Name, carrier, integer
+from seiche.ir.op import OPS
 from seiche.numbers import formats as fmt
 from seiche.numbers.formats import Type
 from seiche.schedule.carry import same_place
+from seiche.schedule.defer import CHUNK, LEAST_ROWS, Chunk, Deferred, Kept, deferred
 from seiche.schedule.plan import SweepFact
-from seiche.schedule.pull import Pulled, stem_of
+from seiche.schedule.pull import Pulled, stem_of, use_of
 from seiche.schedule.shop import Constant, Shop
 from seiche.schedule.sweeps import Sweep, crossing, sweeps
 from seiche.schedule.tasks import Copy, Place, Rows, State, Work, fill
@@ -141,19 +143,64 @@ class _Rows:
         w = self.shop.w
         index = w.fresh("row", fmt.i32)
         loop = For(index, integer(0), self.stop, [], sweep.reverse)
-        eqs = [e for e in sweep.eqs if not isinstance(e.rhs, Fby | Post)]
+        late = self._deferred(sweep, cross)
+        waiting = {e for each in late for e in (each.state, *each.equations)}
+        eqs = [e for e in sweep.eqs if not isinstance(e.rhs, Fby | Post) and e not in waiting]
         made = {out for e in sweep.eqs for out in e.outs}
         work = Work(eqs, self._visible(index), {v: clocks[v] for e in sweep.eqs for v in e.outs})
         for eq in sweep.eqs:
-            if isinstance(eq.rhs, Fby | Post):
+            if isinstance(eq.rhs, Fby | Post) and eq not in waiting:
                 work.states.append(self._state(eq, sweep, clocks, loop))
+        sums = [(each, self._state(each.state, sweep, clocks, loop).place) for each in late]
         work.copies += [Copy(s.next, s.place, s.clock, s) for s in work.states]
         work.copies += self._stores(index, made, clocks, cross, sweep)
+        kept = self._kept(late, index, loop, work)
         work.refresh()
         w.block.append(loop)
         with w.into(loop.body):
             self.region(self.shop, work, self.trips * self.scan.extent, self.depth + 1).write()
+            self._add(sums, kept, Chunk(w, index, self.stop, sweep.reverse))
         self._fact(sweep, cross & made)
+
+    # Sums of outer products, which wait until a chunk of rows is there.
+
+    def _deferred(self, sweep: Sweep, cross: set[Var]) -> list[Deferred]:
+        if self.scan.extent < LEAST_ROWS or not self.shop.w.hardware.vector:
+            return []
+        body, kind = self.scan.body, "first" if sweep.reverse else "last"
+
+        def result(var: Var) -> bool:
+            there = [how for v, how in zip(body.outputs, self.scan.outs, strict=True) if v is var]
+            return there == [kind] and var not in cross
+
+        return deferred(sweep, result, lambda var: var in cross or var in body.outputs)
+
+    def _kept(self, late: list[Deferred], index: Name, loop: For, work: Work) -> dict[Var, Kept]:
+        """The vectors of the products at the rows of a chunk."""
+        found: dict[Var, Kept] = {}
+        for var in dict.fromkeys(v for each in late for v in (each.left, each.right)):
+            whole = self.mapped.get(var) or self.stored.get(var)
+            if whole is not None and _there(whole) is not None:
+                found[var] = Kept(var.type, whole, False)
+            else:
+                type = Type(var.type.format, (min(CHUNK, self.scan.extent), *var.type.shape))
+                place = self.shop.memory(var, type, f"{var.name}_chunk", kind="carried")
+                assert place.buffer is not None
+                self.shop.carried[place.buffer] = loop
+                work.copies.append(Copy(var, row_of(place, index % CHUNK), ()))
+                found[var] = Kept(var.type, place, True)
+        return found
+
+    def _add(self, sums: list[tuple[Deferred, Place]], kept: dict[Var, Kept], chunk: Chunk) -> None:
+        for each, _ in sums:
+            for eq in each.equations:
+                assert isinstance(eq.rhs, Apply)
+                cost = OPS[eq.rhs.op].cost(use_of(eq.rhs, eq.out))
+                self.shop.count(eq, eq.rhs.op, cost, self.trips * self.scan.extent, False, ())
+        if sums:
+            with self.shop.w.when(chunk.full):
+                for each, place in sums:
+                    chunk.add(each, place, kept[each.left], kept[each.right])
 
     def _visible(self, index: Name) -> dict[Var, Access]:
         """What one row can read: constants, its row of the mapped arguments and of what earlier sweeps stored."""

@@ -154,6 +154,16 @@ def matmul_fill(w: Writer, out: Result, args: tuple[Access, ...], use: Use) -> N
             Tiling(w, out, x, cut, extents).write()
 
 
+def accumulate_products(
+    w: Writer, out: Result, args: tuple[Access, Access], use: Use, terms: Expr
+) -> None:
+    """Adds the products over the first `terms` k to what the result holds, k by k."""
+    extents, x = extents_of(dims(use), use.params, use.out.format), Operands(w, (), args, use)
+    lanes = lanes_of(w.hardware, x.format)
+    loops = tiling.chosen(extents, x.format, w.hardware, x.side_by_side(x.b, lanes))
+    Tiling(w, out, x, cut_of(w, x, loops, extents), extents, terms).write()
+
+
 def extents_of(dims: tuple[int, int, int], params: Params, format: Format) -> Extents:
     """Of a product with sums in a format. Integers wrap: their sums are the same in any order."""
     m, k, n = dims

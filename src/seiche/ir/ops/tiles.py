@@ -44,11 +44,13 @@ class Tiling:
     x: Operands
     cut: Cut
     extents: Extents
+    terms: Expr | None = None
+    """With it, the products are added to what the result holds: those of the first `terms` k."""
     memory: dict[str, Array] = field(default_factory=dict[str, Array])
 
     def write(self) -> None:
-        carried = self._units("k") > 1
-        if carried:
+        carried = self._units("k") > 1 or self.terms is not None
+        if carried and self.terms is None:
             with self.w.loops((self.extents.i, self.extents.j)) as (i, j):
                 self.out.part((*self.x.batch, i, j), start_of_sum(self.x.format))
         self._levels(0, {x: Span(0, self._units(x)) for x in ("i", "j", "k")}, carried)
@@ -126,8 +128,8 @@ class _Innermost:
         self.t, self.w, self.x, self.cut = tiling, tiling.w, tiling.x, tiling.cut
         self.spans, self.carried = spans, carried
         self.panels: dict[str, Array] = {}
-        self.low: Index = 0
-        self.high: Index = tiling.extents.k
+        self.low: Index = 0 if tiling.terms is None else integer(0)
+        self.high: Index = tiling.extents.k if tiling.terms is None else tiling.terms
 
     def write(self) -> None:
         order = self.cut.order
@@ -312,7 +314,8 @@ class _Innermost:
     ) -> None:
         """One term of all sums."""
         right = [self._b(k, base, piece) for piece in across]
-        if len(down) > 1:
+        neighbours = len(across) > 1 and all(lanes == 1 for _, lanes in across)
+        if len(down) > 1 or neighbours:
             right = [self.w.let(b) for b in right]
         for r, names in enumerate(sums):
             a = self._a(k, down[r], r)
@@ -347,7 +350,10 @@ class _Innermost:
             return
         if n % count or self.cut.tile["k"] % count:
             count = 1
-        self._repeat(self.high // count, self.low // count, count, add)
+        if count == 1:
+            self._repeat(self.high, self.low, 1, add)
+        else:
+            self._repeat(self.high // count, self.low // count, count, add)
 
     def _repeat(self, stop: Index, start: Index, count: int, add: Callable[[Index], None]) -> None:
         if isinstance(stop, int) and not stop:
