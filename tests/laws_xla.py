@@ -121,8 +121,13 @@ def judge_xla(node: Node, seed: int) -> str:
     inputs = random_inputs(node, seed, ticks)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        interpreted = program_of(node)
-        wanted = outcome(interpreted, inputs)
+        try:
+            interpreted = program_of(node)
+            wanted = outcome(interpreted, inputs)
+        except Exception as error:
+            raise Disagreement(
+                "the interpreter runs", f"{type(error).__name__}: {error}"
+            ) from error
         others: list[Outcome] = []
         for k in range(NOISY_RUNS):
             with noisy(np.random.default_rng((seed, 3, k))):

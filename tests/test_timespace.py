@@ -539,6 +539,29 @@ def test_clocks_inside_a_block() -> None:
     same_in_blocks(sparse, 6)
 
 
+@pytest.mark.parametrize("n", [1, 3, 6])
+def test_what_a_sub_clock_has_goes_from_loop_to_loop(n: int) -> None:
+    """A slow value of a first loop, read in a second one: between the two is what runs for all rows at once."""
+
+    @sc.node
+    def slow(x: sc.f32, on: sc.bool_) -> sc.f32:
+        total = sc.state(0.0)
+        total.next = total + x
+        often = sc.fby(False, on)
+        rare = sc.when(sc.fby(False, on ^ often), often)
+        first = sc.when(total, often)
+        wide = sc.when(sc.exp(-abs(total)), often)
+        last = sc.fby(first, wide, reset=rare)
+        seldom = sc.when(first, rare) + sc.when(last, rare)
+        return sc.merge(
+            often,
+            sc.merge(rare, seldom, sc.when(last, rare, on=False)),
+            sc.when(x, often, on=False),
+        )
+
+    same_in_blocks(slow, n)
+
+
 def test_resets_inside_a_block_and_at_its_first_row() -> None:
     @sc.node
     def inside(x: sc.f32, r: sc.bool_) -> sc.f32:

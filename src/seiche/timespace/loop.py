@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from seiche.ir.clocks import Clock
 from seiche.ir.core import Equation, Fby, Var, operands
 from seiche.numbers.formats import Type, bool_
 from seiche.timespace.opened import Opened
@@ -48,8 +49,31 @@ class Body:
                 self.read(arg)
             self.eqs += part.eqs
             return
-        rows = var not in self.blocks.once
-        self._input(var, self.blocks.rows[var] if rows else self.blocks.once[var], rows)
+        if var in self.blocks.once:
+            self._input(var, self.blocks.once[var], False)
+        elif clock := self.blocks.parts.clocks[var]:
+            self._sampled(var, clock)
+        else:
+            self._input(var, self.blocks.rows[var], True)
+
+    def _sampled(self, var: Var, clock: Clock) -> None:
+        """A Var of a sub-clock comes as `filled` rows."""
+        b = Opened(var.loc, var.scope)
+        arrived = b.declare(var.type, var.name)
+        self._input(arrived, self.blocks.rows[var], True)
+        for cond, on in clock:
+            self.read(cond)
+            arrived = b.when(arrived, cond, on)
+        self.eqs += [Equation((var if e.out is arrived else e.out,), e.rhs) for e in b.eqs]
+
+    def filled(self, var: Var) -> Var:
+        """A Var at every row, for other loops: zero where its clock is off."""
+        b = Opened(var.loc, var.scope)
+        for cond, on in reversed(self.blocks.parts.clocks[var]):
+            zero = b.lit(0, var.type, "zero")
+            var = b.merge(cond, *((var, zero) if on else (zero, var)))
+        self.eqs += b.eqs
+        return var
 
     def _input(self, var: Var, arg: Var, mapped: bool) -> None:
         self.inputs.append(var)

@@ -301,7 +301,7 @@ class Blocks:
         wanted = [v for v in self._read_outside(inside) if v in inside]
         if not wanted and not body.last and not checks:
             return
-        outputs = (*wanted, *body.last)
+        outputs = (*map(body.filled, wanted), *body.last)
         kinds: tuple[OutKind, ...] = (*("stack" for _ in wanted), *("last" for _ in body.last))
         whole = Node(self.node.name, tuple(body.inputs), outputs, body.eqs, self.node.loc, checks)
         stacked = [Var(v.name, self.stacked(v.type), v.loc, v.scope) for v in wanted]
