@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import get_args
 
 import numpy as np
 from rich.console import Console
@@ -24,6 +25,7 @@ from seiche.backends.c.binding import CProgram
 from seiche.backends.deploy.compare import Reference, difference, job_of, reference
 from seiche.backends.deploy.emulate import emulate
 from seiche.backends.deploy.harness import Job
+from seiche.backends.deploy.toolchain import Make
 from seiche.errors import InternalError, SeicheError
 from seiche.schedule.lower import lower
 from seiche.schedule.target import names, target
@@ -33,10 +35,13 @@ from tests.programs import random_inputs, random_program
 console = Console()
 
 
-def emulated_targets() -> list[str]:
-    """The targets whose emulator is installed."""
-    tables = {name: target(name).tables.get("qemu") for name in names()}
-    return [n for n, qemu in tables.items() if qemu and shutil.which(str(qemu["command"]))]
+def emulated_targets(compiler: Make | None = None) -> list[str]:
+    """The targets whose emulator is installed, and gcc if that is to compile."""
+    tools = ["qemu", *(["gcc"] if compiler == "gcc" else [])]
+    found = {name: [target(name).tables.get(tool) for tool in tools] for name in names()}
+    return [
+        n for n, some in found.items() if all(t and shutil.which(str(t["command"])) for t in some)
+    ]
 
 
 def job(seed: int, name: str) -> Job:
@@ -48,7 +53,7 @@ def job(seed: int, name: str) -> Job:
     return job_of(named, random_inputs(node, seed, ticks), ticks, target(name))
 
 
-def faults(seeds: Sequence[int], on: Sequence[str]) -> list[str]:
+def faults(seeds: Sequence[int], on: Sequence[str], compiler: Make | None = None) -> list[str]:
     """What disagrees among these programs on these targets."""
     found: list[str] = []
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -59,7 +64,7 @@ def faults(seeds: Sequence[int], on: Sequence[str]) -> list[str]:
         for name in on:
             jobs = [job(seed, name) for seed in seeds]
             try:
-                outcomes = emulate(jobs, exact=False).outcomes
+                outcomes = emulate(jobs, compiler, exact=False).outcomes
             except (SeicheError, InternalError) as error:
                 found.append(f"seeds {list(seeds)} on {name}: {error}")
                 continue
@@ -87,25 +92,31 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--share", type=int, default=20, help="programs per ELF")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--targets", nargs="*", default=emulated_targets())
+    parser.add_argument("--targets", nargs="*", help="all that are emulated here by default")
+    parser.add_argument(
+        "--compiler", choices=get_args(Make), help="zig by default, where it is there"
+    )
     options = parser.parse_args()
+    on = options.targets or emulated_targets(options.compiler)
     seeds = range(options.first, options.first + options.programs)
     counts: Counter[bool] = Counter()
     parts = [seeds[k : k + options.share] for k in range(0, len(seeds), options.share)]
     for found in track(
-        _judged(parts, options.targets, options.jobs), "shares", len(parts), console=console
+        _judged(parts, on, options.compiler, options.jobs), "shares", len(parts), console=console
     ):
         counts[bool(found)] += 1
         for fault in found:
             console.print(fault, style="red", markup=False)
-    where = ", ".join(["host", *options.targets])
+    where = ", ".join(["host", *on])
     console.print(f"{len(seeds)} programs on {where}: {counts[True]} shares with differences")
     raise SystemExit(counts[True] > 0)
 
 
-def _judged(parts: Sequence[range], on: Sequence[str], jobs: int) -> Iterator[list[str]]:
+def _judged(
+    parts: Sequence[range], on: Sequence[str], compiler: Make | None, jobs: int
+) -> Iterator[list[str]]:
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(partial(faults, on=on), parts)
+        yield from pool.imap_unordered(partial(faults, on=on, compiler=compiler), parts)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,42 @@ def advantage(reward: f32, value: f32, done: bool_) -> f32:
         return ahead.prev
 
 
+SMALL = np.random.default_rng(8)
+MATRIX = SMALL.integers(-127, 128, (64, 32)).astype(np.int8)
+TAPS = SMALL.integers(-127, 128, (3, 4, 8)).astype(np.int8)
+SCALE = SMALL.integers(1 << 20, 1 << 23, 32)
+POINT = np.ldexp(SMALL.integers(-2048, 2048, (32, 5)), -12)
+
+
+@node
+def quantised(x: sc.i8[16, 4]) -> dict[str, sc.Stream]:
+    """Small integers: a convolution, a layer with a bias, a rescaling by a whole number of 2^-31; fixed point behind it."""
+    seen = sc.conv(x, TAPS, padding="causal", strides=2, accumulate=sc.i32)
+    h = sc.clip(seen >> 9, -128, 127).to(sc.i8).reshape(64)
+    total = sc.matmul(h, MATRIX, accumulate=sc.i32) + np.arange(32, dtype=np.int32)
+    scaled = (total.to(sc.i64) * sc.constant(SCALE, sc.i64) + (1 << 30)) >> 31
+    y = sc.clip(scaled, -128, 127).to(sc.i8)
+    rows = sc.matmul(x, MATRIX[:4, :7], accumulate=sc.i32)
+    point = sc.fixed(4, 12)
+    return {
+        "y": y,
+        "rows": rows,
+        "point": (y.to(sc.f32) / 64).to(point) @ sc.constant(POINT, point),
+    }
+
+
+def sampled(ticks: int = 12, seed: int = 0) -> tuple[Any, ...]:
+    """A stream for `quantised`, with the ends of its range."""
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-128, 128, (ticks, 16, 4))
+    return (np.where(rng.random(x.shape) < 0.2, -128, x).astype(np.int8),)
+
+
+@lru_cache(maxsize=1)
+def integral() -> Program:
+    return sc.compile(quantised)
+
+
 @lru_cache(maxsize=1)
 def watching() -> Program:
     return sc.compile(monitor)

@@ -163,24 +163,29 @@ class Evaluator:
             case Choose(cond, yes, no):
                 c, x, y = self.value(cond), self.value(yes), self.value(no)
                 assert x.dtype == y.dtype and c.dtype.kind == "b"
+                if e.lanes > 1:
+                    assert np.shape(c) == (e.lanes,), "a mask has lanes"
+                    return np.where(c, x, y)
                 return x if c else y
             case Convert(arg, format):
                 return convert(self.value(arg), dtype(format))
             case Intrinsic(name, arg):
                 return intrinsic(name, self.value(arg))
+            case Invoke(name, body, args) if e.lanes > 1:
+                each = zip(*map(self.value, args), strict=True)
+                return np.array([self.called(name, body, args, values) for values in each])
             case Invoke(name, body, args):
-                return self.call(name, body, args)
+                return self.called(name, body, args, [self.value(a) for a in args])
         raise AssertionError(e)
 
-    def call(self, name: str, body: Any, args: tuple[Expr, ...]) -> Scalar:
+    def called(self, name: str, body: Any, args: tuple[Expr, ...], values: Any) -> Scalar:
         if name not in FUNCTIONS:
             w = Writer()
             names = [Name(f"p{i}", a.format) for i, a in enumerate(args)]
             result = body(w, *names)
             FUNCTIONS[name] = names, w.block, result
         names, block, result = FUNCTIONS[name]
-        values = [self.typed(a, n.format) for a, n in zip(args, names, strict=True)]
-        inner = Evaluator({}, [{n.name: v for n, v in zip(names, values)}])
+        inner = Evaluator({}, [{n.name: v for n, v in zip(names, values, strict=True)}])
         for statement in block:
             inner.statement(statement)
         return inner.value(result)

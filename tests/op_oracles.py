@@ -412,6 +412,36 @@ def matmul(arrays: tuple[Array, ...], params: dict[str, Any], out: Type) -> Arra
     return result
 
 
+def pack_words(w: Array) -> Array:
+    """Part by part, in Python's integers."""
+    bits = 8 * w.dtype.itemsize
+    per = 32 // bits
+    *batch, k, n = w.shape
+    result = np.zeros((*batch, -(-k // per), n), np.uint32)
+    for *at, i, j in np.ndindex(*w.shape):
+        part = (int(w[(*at, i, j)]) & ((1 << bits) - 1)) << (bits * (i % per))
+        result[(*at, i // per, j)] |= np.uint32(part)
+    return result
+
+
+def packed_matmul(arrays: tuple[Array, ...], params: dict[str, Any], out: Type) -> Array:
+    """Each part of each word by itself, in Python's integers."""
+    a, words, start = arrays
+    if params.get("columns"):
+        words = np.concatenate(np.moveaxis(words, -3, 0), -1)
+    bits, more = 8 * a.dtype.itemsize, 128 if a.dtype == np.int8 else 0
+    result = np.zeros(out.shape, out.format.dtype)
+    for *batch, i, j in np.ndindex(*out.shape):
+        total = int(start[(*batch, j)])
+        for k in range(a.shape[-1]):
+            word = int(words[(*batch, k * bits // 32, j)])
+            part = word >> (k * bits % 32) & ((1 << bits) - 1)
+            part -= (part >> (bits - 1)) << bits
+            total += (int(a[(*batch, i, k)]) + more) * part
+        result[(*batch, i, j)] = wrap(total, np.dtype(out.format.dtype))
+    return result
+
+
 def in_matrices(fn: Callable[..., Array]) -> Oracle:
     """Each matrix of the batch in f64; unknown where numpy gives up or the result is not finite."""
 
@@ -572,7 +602,7 @@ ORACLES: dict[str, Oracle] = {
     "dynamic_slice": by_numpy(dynamic_slice), "take": by_numpy(take), "take_along": by_numpy(take_along),
     "one_hot": one_hot, "iota": iota, "update": by_numpy(update), "scatter_add": by_numpy(scatter_add),
     "patches": patches, "unpatch": unpatch, "sort": sort, "argsort": sorting(lambda xs, order: order),
-    "matmul": matmul, "cholesky": in_matrices(lower_half), "triangular_solve": in_matrices(triangular),
+    "matmul": matmul, "packed_matmul": packed_matmul, "pack_words": by_numpy(pack_words), "cholesky": in_matrices(lower_half), "triangular_solve": in_matrices(triangular),
     "solve": in_matrices(np.linalg.solve), "random_bits": per_key(random_bits), "fold_in": per_key(fold_in),
     "split_key": per_key(split_key),
     "uniform01": uniform01, "normal01": normal01, "round_stochastic": round_stochastic,

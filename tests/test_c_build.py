@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seiche.backends.c import binding, build
+import seiche as sc
+from seiche.backends.c import binding, build, calls
 from seiche.backends.c.binding import CProgram, Instance
 from seiche.backends.executor import CheckFailed, run_by_steps
 from seiche.backends.interp import Interpreter
@@ -182,6 +184,35 @@ def test_instances_in_threads() -> None:
     for thread in threads:
         thread.join()
     assert all(same_bits(i.outputs[0], instances[0].outputs[0]) for i in instances)
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["a function of Python", "ctypes"])
+def test_a_bound_tick_outlives_its_instance(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "NATIVE", native and calls.NATIVE)
+    instance = Instance(CProgram(lower(gru(3, 8))).library)
+    other = instance.input.raw.copy()
+    other.view(np.float32)[:3] = 1.0
+    ticks, output = (instance.bound(), instance.bound(other.ctypes.data)), instance.outputs[0]
+    assert [tick() for tick in ticks * 2] == [0] * 4
+    if native and calls.NATIVE:
+        with pytest.raises(TypeError):
+            ticks[0](1)  # type: ignore[call-arg]
+    before = output.copy()
+    del instance
+    gc.collect()
+    assert ticks[0]() == 0 and not same_bits(output, before)
+
+
+def test_a_bound_tick_returns_the_check_that_failed() -> None:
+    @sc.node
+    def counted(done: sc.bool_) -> sc.f32:
+        with sc.frame(max=2, until=done):
+            ahead = sc.costate(0.0)
+            ahead.prev = ahead + 1
+            return ahead.prev
+
+    tick = Instance(sc.compile(counted, target="c").executor.library).bound()
+    assert [tick() for _ in range(4)] == [0, 0, 1, 1]
 
 
 def test_views_are_the_memory_itself() -> None:

@@ -20,11 +20,22 @@ from seiche.backends.deploy.elf import read_elf
 from seiche.backends.deploy.emulate import emulate
 from seiche.backends.deploy.harness import Job
 from seiche.backends.inputs import whole_stream
+from seiche.backends.program import Program
 from seiche.errors import SeicheError
 from seiche.schedule.lower import Lowered, lower
 from seiche.schedule.target import FOLDER, target
 from tests.campaign_targets import faults
-from tests.deployed import BOARDS, advising, needs_qemu, played, sensed, watching
+from tests.deployed import (
+    BOARDS,
+    advising,
+    integral,
+    needs_qemu,
+    played,
+    quantised,
+    sampled,
+    sensed,
+    watching,
+)
 from tests.machines import gru, online_regression
 from tests.test_examples_xla import CASES
 
@@ -55,6 +66,16 @@ def test_a_program_has_the_interpreters_bits(board: str) -> None:
     ran = sc.emulate(watching(), *sensed(), target=board)
     assert ran.agrees and ran.ticks == 60 and ran.stopped is None, str(ran.difference)
     assert 0 < ran.instructions <= ran.instructions_max and 0 < ran.stack_bytes < 2000
+
+
+@on_every_board
+def test_products_of_small_integers_have_the_interpreters_bits(board: str) -> None:
+    """By the instructions for pairs on Cortex-M4 and M7, one by one elsewhere; the host's C by its own."""
+    ran = sc.emulate(integral(), *sampled(), target=board)
+    assert ran.agrees, str(ran.difference)
+    found = sc.compile(quantised, target="c").run(*sampled())
+    for name, wanted in integral().run(*sampled()).items():
+        np.testing.assert_array_equal(found[name], wanted)
 
 
 @on_every_board
@@ -128,6 +149,8 @@ def test_both_compilers_agree_where_both_are_there() -> None:
         assert error.code == "SE901" and "arm-none-eabi-gcc" in str(error)
         pytest.skip("NOT TESTED with gcc: arm-none-eabi-gcc is missing")
     assert ran.agrees
+    for board in ("cortex-m4f", "cortex-m3"):
+        assert sc.emulate(integral(), *sampled(), target=board, compiler="gcc").agrees
 
 
 # Bytes: what was predicted is what the linker laid out (sizes of structs are compared at every run).
@@ -200,7 +223,22 @@ def counted() -> dict[str, Job]:
         jobs[f"advantage, {board}"] = job(advising(), played(), board)
         jobs[f"gru 40 to 128, {board}"] = noise(lower(gru(40, 128)), board, 8)
         jobs[f"regression 16 to 8, {board}"] = noise(lower(online_regression(16, 8)), board, 20)
+    for board in ("cortex-m4f", "cortex-m3", "riscv32imc"):
+        jobs[f"quantised, {board}"] = job(integral(), sampled(), board)
+        jobs[f"i8 128 by 128, {board}"] = job(*small(128), board)
     return jobs
+
+
+def small(size: int) -> tuple[Program, tuple[Any, ...]]:
+    """A row by a square matrix of i8, summed in i32."""
+    rng = np.random.default_rng(9)
+    x, w = (rng.integers(-128, 128, shape).astype(np.int8) for shape in ((4, size), (size, size)))
+
+    @sc.node
+    def product(x: sc.i8[size]) -> sc.Stream:
+        return sc.matmul(x, w, accumulate=sc.i32)
+
+    return sc.compile(product), (x,)
 
 
 @pytest.mark.slow

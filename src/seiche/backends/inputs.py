@@ -6,10 +6,10 @@ where it is real, an int where it is a value of the format, a bool where it is b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,9 +17,13 @@ from seiche.errors import NOWHERE, Diagnostic, SeicheError, fail
 from seiche.ir.core import Var
 from seiche.ir.op import AnyArray
 from seiche.ir.tree import Tree, TreeMismatch
-from seiche.numbers.formats import Format, Shape, Type
+from seiche.numbers.formats import Format, Type
 from seiche.numbers.kit import NUMPY
 from seiche.numbers.rounding import round_nearest
+
+Reader: TypeAlias = Callable[[Any], "AnyArray | None"]
+REAL_MAX = 3.4e38
+"""Every real format that is a carrier reaches as far."""
 
 
 @dataclass(frozen=True)
@@ -43,29 +47,27 @@ class Signature:
         return [path for name, tree in pairs for path in tree.paths(name)]
 
     @cached_property
-    def plain(self) -> tuple[tuple[np.dtype[Any], Shape], ...]:
-        """The dtype and shape of each input, where every argument is one tensor whose carrier holds nothing else; else empty."""
+    def readers(self) -> tuple[Reader, ...]:
+        """How each input is read, where every argument is one tensor whose carrier holds nothing else; else empty."""
         types = [v.type for v in self.input_vars]
         whole = len(types) == len(self.inputs.keys) and all(t.format.exact for t in types)
-        return tuple((np.dtype(t.format.dtype), t.shape) for t in types) if whole else ()
+        return tuple(map(_reader, types)) if whole else ()
 
 
 def one_tick(
     signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> list[AnyArray]:
     """The inputs of a step; raises SE903, all faults at once."""
-    if args and not kwargs and len(args) == len(signature.plain):
-        # What a loop over live inputs passes: arrays that fit as they are. It is worth half of a small step's time.
-        for x, (dtype, shape) in zip(args, signature.plain, strict=True):
-            if (
-                type(x) is not np.ndarray
-                or x.dtype != dtype
-                or x.shape != shape
-                or not x.flags.c_contiguous
-            ):
+    if not kwargs and args and len(args) == len(signature.readers):
+        # What a loop over live inputs passes: values that fit as they are. It is worth more than a small step's time.
+        found: list[AnyArray] = []
+        for read, x in zip(signature.readers, args):
+            taken = read(x)
+            if taken is None:
                 break
+            found.append(taken)
         else:
-            return list(args)
+            return found
     return _fitted(signature, _leaves(signature, args, kwargs), ())[0]
 
 
@@ -83,6 +85,36 @@ def whole_stream(
         given = ", ".join(f"`{p}` {n}" for p, n in zip(signature.paths, lengths, strict=True))
         raise _wrong("the inputs have different numbers of ticks", given)
     return arrays, lengths[0]
+
+
+def _reader(type: Type) -> Reader:
+    """Takes what is of an input's type as it is; None for all else, which `_fit` judges."""
+    dtype, shape = np.dtype(type.format.dtype), type.shape
+
+    def array(x: Any) -> AnyArray | None:
+        plain = x.__class__ is np.ndarray and x.dtype == dtype and x.shape == shape
+        return x if plain and x.flags.c_contiguous else None
+
+    if shape:
+        return array
+    own, (python, low, high) = dtype.type, _numbers(type.format)
+
+    def number(x: Any) -> AnyArray | None:
+        kind = x.__class__
+        fits = kind is own or (kind is python and low <= x <= high)
+        return np.array(x, dtype) if fits else array(x)
+
+    return number
+
+
+def _numbers(format: Format) -> tuple[type, float, float]:
+    """The Python numbers that are taken without a look at their digits: their class and their ends."""
+    if format.kind == "bool":
+        return bool, False, True
+    if format.is_integer:
+        info = np.iinfo(format.dtype)
+        return int, info.min, info.max
+    return float, -REAL_MAX, REAL_MAX
 
 
 def _leaves(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:

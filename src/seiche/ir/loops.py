@@ -35,7 +35,8 @@ class Expr:
     """A scalar expression; operators build larger ones. Python numbers adopt the other operand's format.
 
     With `lanes` above 1 it is as many values side by side: operators work lane by lane, a scalar operand is the same in all.
-    Lanes are of f32 or f64, and no more than names, loads, constants, `+ - * /` and the unary minus have them.
+    Lanes are of f32 or f64, and no more than names, loads, constants, `+ - * /`, the unary minus and choices by comparisons have
+    them; of i32 and u32, names, loads and the calls in `ops.packed`.
     """
 
     format: Format
@@ -192,7 +193,7 @@ class Binary(Expr):
 
 @dataclass(eq=False)
 class Choose(Expr):
-    """yes where cond, else no. Back ends may evaluate both."""
+    """yes where cond, else no. Back ends may evaluate both. In lanes, cond joins comparisons of values of the same format."""
 
     cond: Expr
     yes: Expr
@@ -200,6 +201,7 @@ class Choose(Expr):
 
     def __post_init__(self) -> None:
         self.format = self.yes.format
+        self.lanes = max(self.cond.lanes, self.yes.lanes, self.no.lanes)
 
 
 @dataclass(eq=False)
@@ -230,6 +232,7 @@ class Invoke(Expr):
     body: Callable[..., Expr]
     args: tuple[Expr, ...]
     format: Format
+    lanes: int = 1
 
 
 @dataclass(eq=False)
@@ -336,7 +339,9 @@ class Result(Protocol):
 
 class Hardware(Protocol):
     """What kernels know of a processor: bytes of a vector register (0: none), how many accumulators fit in registers, bytes of
-    its data caches, and the formats that it computes itself. A target is one. It decides how fast, never which bits.
+    its data caches, the formats that it computes itself, how many products of small integers it adds to a sum of 32 bits by one
+    instruction (0: it has none for that), and how many terms of a sum are written out where there are no vectors. A target is one.
+    It decides how fast, never which bits.
     """
 
     @property
@@ -351,6 +356,12 @@ class Hardware(Protocol):
     @property
     def floats(self) -> tuple[str, ...]: ...
 
+    @property
+    def dots(self) -> int: ...
+
+    @property
+    def unroll(self) -> int: ...
+
 
 @dataclass(frozen=True)
 class Plain:
@@ -360,6 +371,8 @@ class Plain:
     registers: int = 16
     caches: tuple[int, ...] = ()
     floats: tuple[str, ...] = ("f32", "f64")
+    dots: int = 0
+    unroll: int = 1
 
 
 PLAIN = Plain()
@@ -552,7 +565,8 @@ class Machine:
 
     `offsets` places each scratch buffer in the arena of its carrier, `arenas` says how many elements that has. `present` maps
     an output to the flag that says whether it has a value at this tick. `fault` holds the number of the failed check. `ended`:
-    the last input is the hidden one that is true at the ticks after the last.
+    the last input is the hidden one that is true at the ticks after the last. `checks` says in words what the numbers mean,
+    `fault_tick` counts the ticks up to the one that failed (where there are contracts).
     """
 
     name: str
@@ -569,3 +583,5 @@ class Machine:
     arenas: dict[Format, int]
     reset: list[Stmt]
     step: list[Stmt]
+    checks: tuple[str, ...] = ()
+    fault_tick: Buffer | None = None

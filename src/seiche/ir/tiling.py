@@ -373,7 +373,8 @@ def chosen(extents: Extents, format: Format, hardware: Hardware, side_by_side: b
         return _in_lanes(extents, max(1, -(-LANE_SUMS // lanes)), hardware)
     if lanes == 1:
         most = hardware.registers * 3 // 4
-        return _scalars(extents, max(1, most if format.is_float else most // 3))
+        scalars = _scalars(extents, max(1, most if format.is_float else most // 3))
+        return scalars.unroll(k=hardware.unroll) if hardware.unroll > 1 else scalars
     most = hardware.registers * 3 // 4
     rows, vectors = _rectangle(extents, lanes, most)
     columns = min(extents.j, vectors * lanes)

@@ -234,25 +234,42 @@ METHODS = frozenset(
 
 
 @recovering
-def matmul(a: Tensor, b: Tensor, *, loops: Loops | None = None) -> Stream:
+def matmul(
+    a: Tensor, b: Tensor, *, accumulate: Format | None = None, loops: Loops | None = None
+) -> Stream:
     """The matrix product by numpy's rules for vectors and batches; products are summed in ascending order.
 
-    `loops` says how its loops i, j and k are cut up for the hardware (see `tile`); by default the target decides. Raises SE607.
+    `accumulate` is the format of the sums and of the result, one that has every value of the arguments': products of i8 are summed in
+    i32 that way, exactly (with it, integers of two formats may be multiplied). `loops` says how its loops i, j and k are cut up for
+    the hardware (see `tile`); by default the target decides. Raises SE201, SE607.
+
+    >>> import numpy as np, seiche as sc
+    >>> weights = np.full((3, 2), 100, np.int8)
+    >>> @sc.node
+    ... def sums(x: sc.i8[3]) -> sc.i32[2]:
+    ...     return sc.matmul(x, weights, accumulate=sc.i32)
+    >>> sc.compile(sums, target="c").step(np.array([127, 127, -1], np.int8))
+    array([25300, 25300], dtype=int32)
     """
     from seiche.lang.products import matmul as product
 
-    return product(*_pair(a, b), loops)
+    return product(*_pair(a, b, accumulate), accumulate, loops)
 
 
-def _pair(a: Tensor, b: Tensor) -> tuple[Stream, Stream]:
+def _pair(a: Tensor, b: Tensor, accumulate: Format | None = None) -> tuple[Stream, Stream]:
+    """The factors, of one format; integers that are summed in a wider one may differ."""
+    if accumulate is not None:
+        first, second = as_stream(a), as_stream(b)
+        if first.format.is_integer and second.format.is_integer:
+            return first, second
     first, second = of_one_format(a, b)
     same_format(first, second)
     return first, second
 
 
-def dot(a: Tensor, b: Tensor) -> Stream:
+def dot(a: Tensor, b: Tensor, *, accumulate: Format | None = None) -> Stream:
     """matmul."""
-    return matmul(a, b)
+    return matmul(a, b, accumulate=accumulate)
 
 
 @recovering
@@ -263,13 +280,16 @@ def outer(a: Tensor, b: Tensor) -> Stream:
 
 
 @recovering
-def einsum(spec: str, *xs: Tensor) -> Stream:
-    """A sum of products by Einstein's convention, as numpy writes it: `einsum("bik,bkj->bij", a, b)`."""
+def einsum(spec: str, *xs: Tensor, accumulate: Format | None = None) -> Stream:
+    """A sum of products by Einstein's convention, as numpy writes it: `einsum("bik,bkj->bij", a, b)`.
+
+    `accumulate` is as in `matmul`; sums over a letter of a single argument are taken in it too. Raises SE201.
+    """
     from seiche.lang.products import einsum as product
 
     streams = of_one_format(*xs)
     same_format(*streams)
-    return product(spec, list(streams))
+    return product(spec, list(streams), accumulate)
 
 
 @recovering
@@ -281,17 +301,19 @@ def conv(
     dilation: int | Sequence[int] = 1,
     padding: str | Sequence[tuple[int, int]] = "valid",
     groups: int = 1,
+    accumulate: Format | None = None,
     loops: Loops | None = None,
 ) -> Stream:
     """A convolution (correlation) of `x [*batch, *spatial, in]` with `w [*window, in / groups, out]`.
 
-    `padding` is "valid", "same", "causal" (all before) or pairs (before, after) per spatial axis; zeros. `loops` says how its
-    loops place, out and tap are cut up for the hardware (see `tile`); by default the target decides. Raises SE607.
+    `padding` is "valid", "same", "causal" (all before) or pairs (before, after) per spatial axis; zeros. `accumulate` is the format of
+    the sums and of the result, as in `matmul`. `loops` says how its loops place, out and tap are cut up for the hardware (see `tile`);
+    by default the target decides. Raises SE201, SE607.
     """
     from seiche.lang.products import convolution
 
-    first, second = _pair(x, w)
-    return convolution(first, second, strides, dilation, padding, groups, loops)
+    first, second = _pair(x, w, accumulate)
+    return convolution(first, second, strides, dilation, padding, groups, accumulate, loops)
 
 
 def cholesky(a: Tensor) -> Stream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 from seiche.errors import SeicheError, fail
 from seiche.ir import tiling
@@ -12,6 +13,7 @@ from seiche.ir.tiling import Loops
 from seiche.lang import functions as f
 from seiche.lang import trace
 from seiche.lang.stream import Stream, apply, broadcast_to, recover
+from seiche.numbers.formats import Format
 
 
 def _misfit(a: Stream, b: Stream, why: str) -> SeicheError:
@@ -47,7 +49,16 @@ def _cut(loops: Loops | None, i: int, j: int, k: int, names: dict[str, str]) -> 
     return {"loops": str(inner)}
 
 
-def matmul(a: Stream, b: Stream, loops: Loops | None = None) -> Stream:
+def _multiply(a: Stream, b: Stream, accumulate: Format | None, **params: Any) -> Stream:
+    """A product of the table."""
+    if accumulate is None:
+        return apply("matmul", a, b, **params)
+    return apply("matmul", a, b, accumulate=accumulate, **params)
+
+
+def matmul(
+    a: Stream, b: Stream, accumulate: Format | None = None, loops: Loops | None = None
+) -> Stream:
     """numpy's `a @ b`: vectors stand for a row or a column, leading axes are batches that broadcast."""
     if not a.ndim or not b.ndim:
         return recover(_misfit(a, b, "a scalar has no product; use *"), a.type, a, b)
@@ -55,39 +66,47 @@ def matmul(a: Stream, b: Stream, loops: Loops | None = None) -> Stream:
     right = f.expand_dims(b, -1) if b.ndim == 1 else b
     if left.shape[-1] != right.shape[-2]:
         return recover(_misfit(a, b, f"{left.shape[-1]} is not {right.shape[-2]}"), a.type, a, b)
-    out = _batched(left, right, a, b, loops)
+    out = _batched(left, right, a, b, accumulate, loops)
     if a.ndim == 1:
         out = f.squeeze(out, -2)
     return f.squeeze(out, -1) if b.ndim == 1 else out
 
 
-def _batched(left: Stream, right: Stream, a: Stream, b: Stream, loops: Loops | None) -> Stream:
+def _batched(
+    left: Stream,
+    right: Stream,
+    a: Stream,
+    b: Stream,
+    accumulate: Format | None,
+    loops: Loops | None,
+) -> Stream:
     k, n = right.shape[-2:]
     if right.ndim == 2 and left.ndim > 2:
         flat = f.reshape(left, (-1, k))
-        rows = apply("matmul", flat, right, **_cut(loops, flat.shape[0], n, k, PRODUCT))
+        rows = _multiply(flat, right, accumulate, **_cut(loops, flat.shape[0], n, k, PRODUCT))
         return f.reshape(rows, (*left.shape[:-1], right.shape[-1]))
     try:
         batch = broadcast_shapes(left.shape[:-2], right.shape[:-2])
     except ValueError:
         return recover(_misfit(a, b, "their batches do not broadcast"), a.type, a, b)
-    return apply(
-        "matmul",
+    return _multiply(
         broadcast_to(left, (*batch, *left.shape[-2:])),
         broadcast_to(right, (*batch, *right.shape[-2:])),
+        accumulate,
         **_cut(loops, left.shape[-2], n, k, PRODUCT),
     )
 
 
-def einsum(spec: str, xs: list[Stream]) -> Stream:
+def einsum(spec: str, xs: list[Stream], accumulate: Format | None = None) -> Stream:
     """Pairs from left to right; each pair is one batched matrix product."""
     terms, out = _parse(spec, xs)
     streams = list(xs)
     while len(streams) > 1:
         later = set("".join(terms[2:]) + out)
-        term, stream = _pair(terms[0], terms[1], streams[0], streams[1], later)
+        term, stream = _pair(terms[0], terms[1], streams[0], streams[1], later, accumulate)
         terms, streams = [term, *terms[2:]], [stream, *streams[2:]]
-    return _arrange(terms[0], streams[0], out)
+    found = _arrange(terms[0], streams[0], out, accumulate)
+    return found if accumulate is None else found.to(accumulate)
 
 
 def _parse(spec: str, xs: list[Stream]) -> tuple[list[str], str]:
@@ -109,17 +128,22 @@ def _parse(spec: str, xs: list[Stream]) -> tuple[list[str], str]:
     return terms, out
 
 
-def _arrange(term: str, x: Stream, out: str) -> Stream:
+def _arrange(term: str, x: Stream, out: str, accumulate: Format | None) -> Stream:
     """Sums the letters that do not leave, and orders the others."""
     gone = tuple(i for i, c in enumerate(term) if c not in out)
+    x = x.to(accumulate) if gone and accumulate is not None else x
     kept = "".join(c for c in term if c in out)
     return f.transpose(f.sum(x, gone) if gone else x, [kept.index(c) for c in out])
 
 
-def _pair(ta: str, tb: str, a: Stream, b: Stream, later: set[str]) -> tuple[str, Stream]:
+def _pair(
+    ta: str, tb: str, a: Stream, b: Stream, later: set[str], accumulate: Format | None
+) -> tuple[str, Stream]:
     """One product: letters of both that stay are batches, letters of both that end are summed."""
-    a = _arrange(ta, a, ta := "".join(c for c in ta if c in later or c in tb))
-    b = _arrange(tb, b, tb := "".join(c for c in tb if c in later or c in ta))
+    a = _arrange(ta, a, ta := "".join(c for c in ta if c in later or c in tb), accumulate)
+    b = _arrange(tb, b, tb := "".join(c for c in tb if c in later or c in ta), accumulate)
+    if a.format != b.format and accumulate is not None:
+        a, b = a.to(accumulate), b.to(accumulate)
     batch = [c for c in ta if c in tb and c in later]
     inner = [c for c in ta if c in tb and c not in later]
     rows = [c for c in ta if c not in tb]
@@ -135,7 +159,7 @@ def _pair(ta: str, tb: str, a: Stream, b: Stream, later: set[str]) -> tuple[str,
         return f.reshape(ordered, [*lead, *(prod(sizes[c] for c in g) for g in groups[1:])])
 
     left, right = arranged(a, ta, batch, rows, inner), arranged(b, tb, batch, inner, columns)
-    product = apply("matmul", left, right)
+    product = _multiply(left, right, accumulate)
     term = "".join([*batch, *rows, *columns])
     return term, f.reshape(product, [sizes[c] for c in term])
 
@@ -147,6 +171,7 @@ def convolution(
     dilation: int | Sequence[int],
     padding: str | Sequence[tuple[int, int]],
     groups: int,
+    accumulate: Format | None = None,
     loops: Loops | None = None,
 ) -> Stream:
     """Patches times weights: `[*batch, *spatial, in]` and `[*window, in / groups, out]`."""
@@ -168,8 +193,8 @@ def convolution(
     cut = _cut(loops, prod(places), out, count * per, CONVOLUTION)
     if groups == 1:
         rows, weights = f.reshape(taps, (-1, count * per)), f.reshape(w, (-1, out))
-        return f.reshape(apply("matmul", rows, weights, **cut), (*places, out))
-    return _grouped(taps, w, places, count, groups, cut)
+        return f.reshape(_multiply(rows, weights, accumulate, **cut), (*places, out))
+    return _grouped(taps, w, places, count, groups, accumulate, cut)
 
 
 def _grouped(
@@ -178,6 +203,7 @@ def _grouped(
     places: tuple[int, ...],
     count: int,
     groups: int,
+    accumulate: Format | None,
     cut: dict[str, str],
 ) -> Stream:
     per, out = w.shape[-2], w.shape[-1] // groups
@@ -185,13 +211,15 @@ def _grouped(
         if cut:
             why = "each channel is a sum of its own: there is no product"
             raise fail("SE607", "a depthwise convolution cannot be cut up", trace.here(), why)
+        if accumulate is not None:
+            taps, w = taps.to(accumulate), w.to(accumulate)
         return f.sum(f.reshape(taps, (*places, count, groups)) * f.reshape(w, (count, groups)), -2)
     by_group = f.transpose(f.reshape(taps, (-1, count, groups, per)), (2, 0, 1, 3))
     weights = f.transpose(f.reshape(w, (count, per, groups, out)), (2, 0, 1, 3))
-    flat = apply(
-        "matmul",
+    flat = _multiply(
         f.reshape(by_group, (groups, -1, count * per)),
         f.reshape(weights, (groups, count * per, out)),
+        accumulate,
         **cut,
     )
     return f.reshape(f.transpose(flat, (1, 0, 2)), (*places, groups * out))

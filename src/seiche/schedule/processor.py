@@ -20,6 +20,7 @@ class Facts(TypedDict, total=False):
 
     vector: int
     registers: int
+    dots: int
     caches: tuple[int, ...]
     line: int
 
@@ -34,15 +35,15 @@ def vectors(machine: str, flags: frozenset[str]) -> Facts:
     """Of a processor by its architecture and the features that it names; nothing for one that is not known.
 
     >>> vectors("x86_64", frozenset({"avx2", "fma"}))
-    {'vector': 32, 'registers': 16}
+    {'vector': 32, 'registers': 16, 'dots': 4}
     """
     if machine in ("aarch64", "arm64"):
         return {"vector": 16, "registers": 32}
     if machine not in ("x86_64", "amd64"):
         return {}
     if {"avx512f", "avx512dq", "avx512vl"} <= flags:
-        return {"vector": 64, "registers": 32}
-    return {"vector": 32 if "avx2" in flags else 16, "registers": 16}
+        return {"vector": 64, "registers": 32, "dots": 4}
+    return {"vector": 32 if "avx2" in flags else 16, "registers": 16, "dots": 4}
 
 
 def caches(folder: Path) -> Facts:

@@ -20,7 +20,9 @@ class Target:
     """A machine. Sizes are in bytes; `tables` holds what only back ends read (compilers, emulators), by name of the table.
 
     `vector` is the width of a vector register (0: it has none), `registers` how many accumulators fit in registers: vectors
-    where there are any, else scalars. `floats` are the formats that hardware computes; others cost calls.
+    where there are any, else scalars. `floats` are the formats that hardware computes; others cost calls. `dots`: how many products
+    of small integers an instruction adds to a sum of 32 bits (per lane, where it has vectors); 0 where it has none for that. `unroll`:
+    how many terms of a sum are written out where there are no vectors.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Target:
     floats: tuple[str, ...]
     ram: int | None = None
     flash: int | None = None
+    dots: int = 0
+    unroll: int = 1
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Any], hash=False)
 
 
@@ -82,7 +86,7 @@ def parse(name: str, text: str) -> Target:
         k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k not in tables
     }
     known = {f.name for f in fields(Target)} - {"name", "tables"}
-    needed = known - {"ram", "flash"}
+    needed = known - {"ram", "flash", "dots", "unroll"}
     faults = [f"`{k}` is no key" for k in plain.keys() - known]
     faults += [f"`{k}` is missing" for k in needed - plain.keys()]
     if faults:

@@ -120,6 +120,8 @@ class Printer:
                 return self._unary(op, arg)
             case Binary():
                 return self._binary(e)
+            case Choose(cond, yes, no) if e.lanes > 1:
+                return self._choice(e.lanes, cond, yes, no)
             case Choose(cond, yes, no):
                 text = f"({self.value(cond)} ? {self.value(yes)} : {self.value(no)})"
                 return f"({ctype(e.format)}){text}" if _small(e.format) else text
@@ -152,10 +154,14 @@ class Printer:
 
     def lanes(self, place: Load, access: str = "SEICHE_AT") -> str:
         """Elements side by side, from a place in a buffer on; "SEICHE_TO" to store them."""
+        held = vector(place.format, place.lanes)
+        self.need("lanes", held)
+        return f"{access}({held}, {self.start(place)})"
+
+    def start(self, place: Load) -> str:
+        """A pointer to a place in a buffer."""
         at = stripped(self.index(flat_index(place.index, place.buffer.type.shape)))
-        self.need("lanes", vector(place.format, place.lanes))
-        held, start = vector(place.format, place.lanes), self.reference(place.buffer)
-        return f"{access}({held}, {start}{'' if at == '0' else f' + {at}'})"
+        return f"{self.reference(place.buffer)}{'' if at == '0' else f' + {at}'}"
 
     def index(self, e: Expr) -> str:
         """Index arithmetic, which stays in range by construction."""
@@ -164,6 +170,16 @@ class Printer:
         if isinstance(e, Binary) and e.op in "+-*/%":
             return f"({self.index(e.left)} {e.op} {self.index(e.right)})"
         return self.value(e)
+
+    def _choice(self, lanes: int, cond: Expr, yes: Expr, no: Expr) -> str:
+        """Lane by lane."""
+        held = vector(yes.format, lanes)
+        self.need("choice", held)
+        sides = [
+            self.value(x) if x.lanes > 1 else f"SEICHE_ALL({held}, {self.typed(x)})"
+            for x in (yes, no)
+        ]
+        return f"SEICHE_CHOOSE({held}, {self.condition(cond)}, {', '.join(map(stripped, sides))})"
 
     def _unary(self, op: str, arg: Expr) -> str:
         x, f = self.value(arg), arg.format
@@ -183,7 +199,9 @@ class Printer:
         if a == b and op in COMPARISONS and not f.is_float:
             return "1" if op in ("==", "<=", ">=") else "0"
         if op in COMPARISONS or f.is_float or f.kind == "bool":
-            if op in "&|" and CALL.search(b):  # clang takes `x & f(y)` of truth values for a slip
+            if (
+                op in "&|" and e.lanes == 1 and CALL.search(b)
+            ):  # clang takes `x & f(y)` of truth values for a slip
                 a = f"(int32_t){a}"
             return f"({a} {op} {b})"
         if f.name == "i32" and op in "+-*/%" and self.range(e) is not None:

@@ -44,7 +44,7 @@ static inline {real} sqrt_{f}({real} x)
     }} else {{
         m |= {hidden};
     }}
-    while (m < {hidden}) {{
+    while (m < {hidden}) {{  /* at most {mantissa} times */
         m <<= 1;
         e -= 1;
     }}
@@ -54,7 +54,7 @@ static inline {real} sqrt_{f}({real} x)
         e -= 1;
     }}
     m <<= 1;
-    for (r = {hidden} << 1; r != 0u; r >>= 1) {{
+    for (r = {hidden} << 1; r != 0u; r >>= 1) {{  /* at most {steps} times */
         const {unsigned} t = s + r;
         if (t <= m) {{
             s = t + r;
@@ -90,11 +90,11 @@ static inline {type} remainder_{f}({type} a, {type} b)
 
 REALS: dict[str, dict[str, str]] = {
     "f32": {
-        "f": "f32", "width": "F32", "real": "float", "unsigned": "uint32_t", "builtin": "__builtin_sqrtf", "zero": "0.0f", "mantissa": "23",
+        "f": "f32", "width": "F32", "real": "float", "unsigned": "uint32_t", "builtin": "__builtin_sqrtf", "zero": "0.0f", "mantissa": "23", "steps": "25",
         "bias": "127", "mask": "0x007fffffu", "hidden": "0x00800000u", "infinity": "0x7f800000u",
     },
     "f64": {
-        "f": "f64", "width": "F64", "real": "double", "unsigned": "uint64_t", "builtin": "__builtin_sqrt", "zero": "0.0", "mantissa": "52",
+        "f": "f64", "width": "F64", "real": "double", "unsigned": "uint64_t", "builtin": "__builtin_sqrt", "zero": "0.0", "mantissa": "52", "steps": "54",
         "bias": "1023", "mask": "UINT64_C(0x000fffffffffffff)", "hidden": "UINT64_C(0x0010000000000000)",
         "infinity": "UINT64_C(0x7ff0000000000000)",
     },
@@ -138,12 +138,23 @@ VECTORS = """\
 {arrays}
 #endif
 """
-# x - 0 is x for every x, -0 itself too.
+# x - 0 is x for every x, -0 itself too. Vectors of integers serve products of small ones alone (`dots`).
 
 VECTOR = (
     "typedef {real} {name} __attribute__((vector_size({nbytes}), aligned({align}), may_alias));"
 )
 ARRAY = "typedef {real} {name}[{lanes}];"
+
+CHOICES = """\
+/* yes where cond, else no, lane by lane: comparing vectors gives masks. */
+#if defined(__GNUC__) && !defined(SEICHE_NO_VECTORS)
+#define SEICHE_CHOOSE(type, cond, yes, no) \\
+    ((type)(((type##_MASK)(cond) & (type##_MASK)(yes)) | (~(type##_MASK)(cond) & (type##_MASK)(no))))
+{masks}
+#else
+#define SEICHE_CHOOSE(type, cond, yes, no) ((cond) ? (yes) : (no))
+#endif
+"""
 
 
 def vectors(names: list[str]) -> str:
@@ -154,12 +165,30 @@ def vectors(names: list[str]) -> str:
     for name in sorted(names):
         carrier, lanes = name.removeprefix("SEICHE_").split("X")
         size = int(carrier[1:]) // 8
-        real = "float" if size == 4 else "double"
+        real = {"F32": "float", "F64": "double", "I32": "int32_t", "U32": "uint32_t"}[carrier]
         facts.append(
             {"real": real, "name": name, "lanes": lanes, "align": size, "nbytes": size * int(lanes)}
         )
     both = ("\n".join(form.format(**f) for f in facts) for form in (VECTOR, ARRAY))
     return VECTORS.format(**dict(zip(("vectors", "arrays"), both, strict=True)))
+
+
+def choices(names: list[str]) -> str:
+    """The choice between these vectors of floats; nothing where there are none."""
+    facts: list[dict[str, object]] = []
+    for name in sorted(names):
+        carrier, lanes = name.removeprefix("SEICHE_F").split("X")
+        size = int(carrier) // 8
+        facts.append(
+            {
+                "real": f"int{carrier}_t",
+                "name": f"{name}_MASK",
+                "align": size,
+                "nbytes": size * int(lanes),
+            }
+        )
+    masks = "\n".join(VECTOR.format(**f) for f in facts)
+    return CHOICES.format(masks=masks) if names else ""
 
 
 def helper(kind: str, f: str, ctype: str) -> str:

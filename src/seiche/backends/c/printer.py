@@ -14,8 +14,11 @@ from functools import cached_property
 
 import numpy as np
 
+from seiche.backends.c import neighbours
+from seiche.backends.c.calls import TEXT
+from seiche.backends.c.dots import ARM, SCALAR, dot_name, dots
 from seiche.backends.c.expr import Printer, ctype, literal, stripped, vector
-from seiche.backends.c.helpers import PROLOGUE, helper, vectors
+from seiche.backends.c.helpers import PROLOGUE, choices, helper, vectors
 from seiche.ir.loops import (
     Assign,
     Buffer,
@@ -102,7 +105,7 @@ def _notes(buffers: Iterable[Buffer]) -> dict[str, str]:
 
 
 def _said(type: Type, loc: str) -> str:
-    return f"{type}, {loc}".replace("*/", "* /").replace("/*", "/ *")
+    return _bare(f"{type}, {loc}")
 
 
 HEADER = """\
@@ -129,7 +132,7 @@ void {name}_init(struct {name} *self, const struct {name}_weights *weights);
 /* Back to the state before the first tick. */
 void {name}_reset(struct {name} *self);
 
-/* One tick. Returns 0, or the number of the check that failed; from then on nothing happens until the next reset. */
+/* One tick. Returns 0, or the number of the check that failed; from then on nothing happens until the next reset.{checks} */
 int32_t {name}_step(struct {name} *self, const struct {name}_in *in, struct {name}_out *out);
 {flush}
 #ifdef __cplusplus
@@ -157,8 +160,23 @@ def _header(machine: Machine, name: str) -> str:
         inputs=_struct(f"{name}_in", in_layout(machine), name, _notes(machine.inputs)),
         outputs=_struct(f"{name}_out", out_layout(machine), name, _notes(machine.outputs)),
         blob=blob,
+        checks=_checks(machine),
         flush=FLUSH.format(name=name) if _ended(machine) else "",
     )
+
+
+def _checks(machine: Machine) -> str:
+    """What the numbers of checks mean; where the tick is."""
+    if machine.fault_tick is None:
+        return ""
+    rows = [f"\n     {k + 1:>3}  {_bare(text)}" for k, text in enumerate(machine.checks)]
+    when = "\n   `fault` keeps the number, `fault_tick` the tick, counted from 0 at the reset:"
+    return when + "".join(rows)
+
+
+def _bare(text: str) -> str:
+    """Text within a comment."""
+    return text.replace("*/", "* /").replace("/*", "/ *").replace("\n", " ")
 
 
 def _ended(machine: Machine) -> Buffer | None:
@@ -204,8 +222,12 @@ class _Source:
     def text(self) -> str:
         step = self._step()
         reset = self._reset()
-        helpers = [helper(kind, f, ctype(NAMED[f])) for kind, f in self.needs if kind != "lanes"]
+        own = ("lanes", "choice", "loads", *SCALAR)
+        plain = [(kind, f) for kind, f in self.needs if kind not in own]
+        helpers = [helper(kind, f, ctype(NAMED[f])) for kind, f in plain]
         lanes = vectors([name for kind, name in self.needs if kind == "lanes"])
+        choice = choices([name for kind, name in self.needs if kind == "choice"])
+        products = dots([(kind, int(n)) for kind, n in self.needs if kind in SCALAR])
         tables = [
             f"static const {ctype(b.type.format)} {b.name}[{b.type.size}] = {_array(x, b.type, '')};\n"
             for b, x in self.machine.tables
@@ -214,8 +236,11 @@ class _Source:
             f'#include "{self.name}.h"\n{INCLUDES[len("#include <stddef.h>") + 1 :]}',
             PROLOGUE,
             lanes,
+            choice,
+            neighbours.loads([int(n) for kind, n in self.needs if kind == "loads"]),
             *helpers,
             *self.functions.values(),
+            products,
             *tables,
             reset,
             self._init(),
@@ -312,6 +337,8 @@ class _Source:
             lines = used([*body.block(w.block, 1), f"    return {body.printer.typed(result)};"])
             words = set(WORD.findall("\n".join(lines)))
             lines = [*(f"    (void){a.name};" for a in args if a.name not in words), *lines]
+            if e.name in SCALAR:
+                lines = [f"#if {ARM}", SCALAR[e.name], "#else", *lines, "#endif"]
             parameters = ", ".join(f"{ctype(a.format)} {a.name}" for a in args)
             head = f"static inline {ctype(e.format)} {e.name}({parameters})"
             self.functions[e.name] = "\n".join([head, "{", *lines, "}", ""])
@@ -323,9 +350,25 @@ class _Body:
 
     def __init__(self, source: _Source, reference: Callable[[Buffer], str]) -> None:
         self.printer = Printer(reference, source.need, source.call)
+        self.need = source.need
 
     def block(self, stmts: list[Stmt], level: int) -> list[str]:
-        return [line for stmt in stmts for line in self.statement(stmt, level)]
+        lines: list[str] = []
+        k = 0
+        while k < len(stmts):
+            together = neighbours.run(stmts[k:])
+            lines += self._named(together, level) if together else self.statement(stmts[k], level)
+            k += max(1, len(together))
+        return lines
+
+    def _named(self, lets: list[Let], level: int) -> list[str]:
+        """Names for neighbours in memory, by one macro."""
+        first = lets[0].value
+        assert isinstance(first, Load)
+        self.need("loads", str(len(lets)))
+        names = ", ".join(x.name.name for x in lets)
+        place = self.printer.start(first)
+        return [f"{'    ' * level}{neighbours.macro(len(lets))}({place}, {names})"]
 
     def statement(self, stmt: Stmt, level: int) -> list[str]:
         p, pad = self.printer, "    " * level
@@ -365,6 +408,11 @@ class _Body:
         """An assignment to all lanes."""
         p, held = self.printer, vector(like.format, like.lanes)
         p.need("lanes", held)
+        if isinstance(value, Invoke):
+            assert value.args[0] is place, "products are added to a sum in its place"
+            p.need(p.call(value), str(like.lanes))
+            args = ", ".join(map(p.value, value.args))
+            return f"{pad}SEICHE_LANES({like.lanes}) {dot_name(value.name, like.lanes)}({args});"
         text = p.typed(value) if value.lanes > 1 else f"SEICHE_ALL({held}, {p.typed(value)})"
         to = p.lanes(place, "SEICHE_TO") if isinstance(place, Load) else p.value(place)
         return f"{pad}SEICHE_LANES({like.lanes}) {to} = {text};"
@@ -395,6 +443,8 @@ class _Body:
             head = f"{pad}for (int32_t {i} = {first}; {i} >= {low}; --{i}) {{"
         else:
             head = f"{pad}for (int32_t {i} = {low}; {i} < {high}; ++{i}) {{"
+        if start is not None and stop is not None and not (low.isdigit() and high.isdigit()):
+            head += f"  /* at most {max(0, stop[1] - start[0])} times */"
         marked = loop.parallel and _innermost(loop.body) and _trips(loop) >= PARALLEL_MIN
         body = self.block(loop.body, level + 1)
         return [*([f"{pad}SEICHE_PARALLEL"] if marked else []), head, *body, f"{pad}}}"]
@@ -513,7 +563,7 @@ def _host(machine: Machine, name: str) -> str:
             take += f"        flags[{k}][row] = (char)out->{flag};\n        if (out->{flag}) {{\n            {copy}        }}\n"
         else:
             take += f"        {copy}"
-    return HOST.format(name=name, feed=feed, take=take)
+    return HOST.format(name=name, feed=feed, take=take) + TEXT.format(name=name)
 
 
 def _address(struct: str, b: Buffer) -> str:

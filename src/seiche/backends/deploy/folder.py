@@ -13,7 +13,7 @@ from typing import Any
 
 from seiche.backends.c.printer import Sources
 from seiche.backends.c.source import files_of, write_files
-from seiche.backends.deploy import pages
+from seiche.backends.deploy import flow, pages
 from seiche.backends.deploy.able import check_able
 from seiche.backends.deploy.compare import job_of, reference
 from seiche.backends.deploy.footprint import Footprint, built, check_fits, footprint
@@ -97,7 +97,7 @@ def _job(program: Program, recorded: Sequence[Any], machine: Target) -> Job:
 def _texts(job: Job, chain: Toolchain, memory: Footprint, traced: Trace) -> dict[str, str]:
     """Every file but the replay."""
     sources: Sources = job.sources
-    name = sources.name
+    name, facts = sources.name, flow.loops(sources, traced)
     return {
         **files_of(sources),
         "CMakeLists.txt": pages.cmake(sources, job.target),
@@ -105,4 +105,6 @@ def _texts(job: Job, chain: Toolchain, memory: Footprint, traced: Trace) -> dict
         "MISRA.md": pages.misra(name),
         "TRACE.md": traced.markdown(name),
         f"{name}_trace.json": traced.json(),
+        "FLOW.md": flow.markdown(name, facts),
+        f"{name}_flow.json": flow.as_json(name, facts),
     }

@@ -16,7 +16,9 @@ from seiche.backends.xla.library import Array, jnp, lax
 from seiche.backends.xla.scalars import Function, dtype_of
 from seiche.ir.op import Use
 from seiche.ir.ops.moves import ranges
+from seiche.ir.ops.packed import OFFSET, per_word
 from seiche.ir.ops.windows import Geometry, geometry, geometry_back
+from seiche.numbers import formats
 from seiche.numbers.random import threefry2x32
 
 TENSORS: dict[str, Function] = {}
@@ -187,7 +189,33 @@ def _matmul(use: Use, a: Array, b: Array) -> Array:
     )  # fmt: skip
 
 
+def _pack(use: Use, w: Array) -> Array:
+    """A matrix of small integers in words."""
+    per, (*batch, k, n) = per_word(use.types[0].format), w.shape
+    bare = lax.bitcast_convert_type(w, jnp.uint8 if per == 4 else jnp.uint16).astype(jnp.uint32)
+    spare = [(0, 0)] * len(batch) + [(0, -k % per), (0, 0)]
+    parts = jnp.pad(bare, spare).reshape(*batch, -1, per, n)
+    shifts = jnp.arange(per, dtype=jnp.uint32) * (32 // per)
+    return jnp.sum(parts << shifts[:, None], axis=-2, dtype=jnp.uint32)
+
+
+def _packed(use: Use, a: Array, words: Array, start: Array) -> Array:
+    """Of small integers in words, the first part lowest."""
+    row = use.types[0].format
+    per, k = per_word(row), a.shape[-1]
+    if use.params.get("columns") is not None:
+        words = jnp.moveaxis(words, -3, -2).reshape(*words.shape[:-3], words.shape[-2], -1)
+    parts = [words >> (32 // per * q) for q in range(per)]
+    narrow = jnp.int8 if per == 4 else jnp.int16
+    whole = jnp.stack([p.astype(narrow) for p in parts], -2)
+    matrix = whole.reshape(*words.shape[:-2], -1, words.shape[-1])[..., :k, :].astype(jnp.int32)
+    left = a.astype(jnp.int32) + (OFFSET if row is formats.i8 else 0)
+    return jnp.matmul(left, matrix) + start[..., None, :]
+
+
 TENSORS["matmul"] = _matmul
+TENSORS["packed_matmul"] = _packed
+TENSORS["pack_words"] = _pack
 
 
 # Sorting.

@@ -45,7 +45,8 @@ def matmul_signature(types: tuple[Type, ...], params: Params) -> Type:
     expect("matmul", types, 2, p, *DEFAULTS)
     a, b = types
     check_kind("matmul", a, NUMBER)
-    if a.format != b.format or len(a.shape) != len(b.shape) or len(a.shape) < 2:
+    mixed = a.format != b.format and not (b.format.is_integer and p["accumulate"] is not None)
+    if mixed or len(a.shape) != len(b.shape) or len(a.shape) < 2:
         raise SignatureError(
             f"`matmul` needs two matrices (or batches) of one format, not {a}, {b}"
         )
@@ -57,6 +58,7 @@ def matmul_signature(types: tuple[Type, ...], params: Params) -> Type:
             f"`matmul` of {a} and {b}{flags}: {k} is not {k_too}, or batches differ"
         )
     wide = accumulator(a.format, p["accumulate"])
+    accumulator(b.format, p["accumulate"])
     check_loops(p["loops"], extents_of((m, k, n), p, wide))
     return Type(wide, (*a.shape[:-2], m, n))
 
@@ -330,7 +332,7 @@ matmul = register(
     Op(
         name="matmul",
         doc="`matmul(a, b, trans_a=False, trans_b=False, accumulate=None)`: `[*batch, m, k]` by `[*batch, k, n]`; the flags "
-        "say that an operand is stored transposed; `accumulate` is a wider format of the sums and of the result. "
+        "say that an operand is stored transposed; `accumulate` is a wider format of the sums and of the result (with it, integers of two formats multiply). "
         "k ascends from the first product; with `trans_b` alone, lane order.",
         family="linalg",
         signature=matmul_signature,
@@ -357,6 +359,7 @@ matmul = register(
             sample(i8[2, 3], i8[3, 2], values=values((i8[2, 3], (127, -128, 5, 100, 3, 9)), (i8[3, 2], (-128, 127, 7, 7, 50, 1)))),
             sample(i8[5, 33], i8[5, 33], trans_b=True, accumulate=i32),
             sample(u8[3, 4], u8[4, 6], accumulate=i16),
+            sample(u8[3, 9], i8[9, 5], accumulate=i32),
         ),
         laws=(law("exact sums are those of integers", matmul_exact),),
     )
