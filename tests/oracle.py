@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -53,6 +54,63 @@ def evaluate(node: Node, inputs: Sequence[np.ndarray]) -> list[tuple[np.ndarray,
         shape, dtype = (len(there), *out.type.shape), out.type.format.dtype
         results.append((np.array(there, int), np.array(values, dtype).reshape(shape)))
     return results
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A condition of an instance, at each tick whether it is there and whether it holds; `assumed` of those who use it."""
+
+    instance: int
+    assumed: bool
+    there: Sequence[bool]
+    holds: Sequence[bool]
+
+
+def breaches(
+    claims: Sequence[Claim], around: Sequence[int | None], opens: Sequence[Sequence[bool]]
+) -> set[tuple[int, int]]:
+    """Each (tick, claim) at which a duty is broken, as if nothing stopped there.
+
+    `around[i]` is the instance that uses instance i, `opens[i][t]` whether its memory starts afresh at tick t. An instance owes
+    its guarantees while its assumptions have held since it opened; whoever uses it owes those, while its own have held.
+    """
+
+    def met(i: int | None, t: int) -> bool:
+        if i is None:
+            return True
+        start = max((s for s in range(t + 1) if opens[i][s]), default=0)
+        mine = [c for c in claims if c.instance == i and c.assumed]
+        return all(c.holds[s] for c in mine for s in range(start, t + 1) if c.there[s])
+
+    def user(i: int) -> int | None:
+        """The closest instance around that assumes anything itself."""
+        up = around[i]
+        while up is not None and not any(c.instance == up and c.assumed for c in claims):
+            up = around[up]
+        return up
+
+    def owed(c: Claim, t: int) -> bool:
+        return met(user(c.instance) if c.assumed else c.instance, t)
+
+    pairs = ((t, k) for k, c in enumerate(claims) for t in range(len(c.holds)))
+    return {
+        (t, k)
+        for t, k in pairs
+        if claims[k].there[t] and not claims[k].holds[t] and owed(claims[k], t)
+    }
+
+
+def first_faults(node: Node, inputs: Sequence[np.ndarray]) -> dict[str, int]:
+    """By the text of each check that fails at some tick, the first such tick."""
+    ticks = len(inputs[0])
+    history = History(node, dict(zip(node.inputs, inputs)), ticks)
+    faults: dict[str, int] = {}
+    for check in node.checks:
+        there = (t for t in range(ticks) if history.present(check.cond, t))
+        wrong = next((t for t in there if not history.value(check.cond, t)), None)
+        if wrong is not None:
+            faults[check.text] = wrong
+    return faults
 
 
 class History:

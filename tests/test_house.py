@@ -48,7 +48,7 @@ ROOMS: dict[str, set[str]] = {
 FREE = {"numpy"}
 """Third-party libraries that any module may import."""
 
-PACKAGES = {"sklearn": "scikit-learn", "elftools": "pyelftools"}
+PACKAGES = {"sklearn": "scikit-learn", "elftools": "pyelftools", "vcd": "pyvcd"}
 """Import names that differ from the name of their package."""
 
 

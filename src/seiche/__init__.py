@@ -48,9 +48,12 @@ _SURFACE: dict[str, str] = {
     **{name: "seiche.ir.tiling" for name in ("tile", "Loops")},
     "fold_report": "seiche.backends.folding",
     **{name: "seiche.lang.automata" for name in ("automaton",)},
+    **{name: "seiche.lang.contracts" for name in ("assume", "guarantee")},
     **{name: "seiche.lang.indexing" for name in ("update", "dynamic_slice")},
     **{name: "seiche.lang.grad" for name in ["grad", "value_and_grad", "vjp", "jvp", "custom_vjp"]},
     **{name: "seiche.backends.compile" for name in ("compile", "diagnose")},
+    "record": "seiche.backends.recording",
+    "falsify": "seiche.backends.falsify.search",
     "deploy": "seiche.backends.deploy.folder",
     "emulate": "seiche.backends.deploy.compare",
     **{name: "seiche.backends.deploy.weights" for name in ("save_weights", "load_weights")},
@@ -58,7 +61,11 @@ _SURFACE: dict[str, str] = {
     "Key": "seiche.numbers.random",
     "map_tree": "seiche.ir.tree",
 }
-_MODULES = {"random": "seiche.lang.random", "learn": "seiche.learn"}
+_MODULES = {
+    "random": "seiche.lang.random",
+    "learn": "seiche.learn",
+    "signals": "seiche.backends.falsify.signals",
+}
 
 __all__ = [*_SURFACE, *_MODULES]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -53,6 +53,9 @@ CODES: dict[str, str] = {
     # automata
     "SE801": "an unknown or repeated mode",
     "SE802": "a mode leaves a shared variable undefined",
+    # contracts
+    "SE803": "an assumption does not hold",
+    "SE804": "a guarantee does not hold",
     # compiling and running
     "SE901": "no C compiler",
     "SE902": "a saved state does not fit",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+from seiche.backends.contracts import unmonitored
 from seiche.backends.program import Executor, Program, Signature
 from seiche.check.facts import Facts
 from seiche.check.run import verify
@@ -47,6 +48,7 @@ def compile(
     arithmetic: Arithmetic = "strict",
     memory: int | str | None = None,
     deadline: int | str | None = None,
+    monitors: bool = True,
     device: str | None = None,
     devices: int | Sequence[object] | None = None,
     shard: Mapping[str, int] | None = None,
@@ -62,6 +64,8 @@ def compile(
 
     `deadline` bounds the operations of the worst tick (or text such as "2.5x": times the mean tick's). The work of a frame is then spread
     over the ticks of the next, and what leaves it comes with the next close, later by one frame; SE912 says what would hold.
+
+    With `monitors=False`, contracts (`assume`, `guarantee`) are left out, with all that only they need.
 
     For XLA, `device` is "cpu" or "gpu" (JAX's default), `devices` a number of them or a list, and `shard` the axis of inputs,
     states and other streams, by name, that is spread over these: `compile(fleet, target="xla", devices=4, shard={"x": 0})`.
@@ -82,14 +86,14 @@ def compile(
         )
     traced = node.trace(*args, **static)
     verify(traced.node)
-    lowered = lower(traced.node)
+    lowered = lower(traced.node if monitors else unmonitored(traced.node))
     if deadline is not None:
         lowered = bounded(lowered, deadline)
     if memory is not None:
         lowered = fitted(lowered, bytes_of(memory, traced.node.loc))
     where = {"device": device, "devices": devices, "shard": shard}
     where = {name: given for name, given in where.items() if given is not None}
-    executor = _executor(lowered, target, arithmetic, where)
+    executor = executor_of(lowered, target, arithmetic, where)
     return Program(traced.node, lowered, _signature(traced), executor, _report)
 
 
@@ -103,9 +107,14 @@ def _signature(traced: Traced) -> Signature:
     return Signature(inputs, outputs, tuple(traced.node.inputs), tuple(traced.node.outputs))
 
 
-def _executor(
-    lowered: Lowered, target: str, arithmetic: Arithmetic, where: dict[str, Any]
+def executor_of(
+    lowered: Lowered,
+    target: str,
+    arithmetic: Arithmetic = "strict",
+    where: Mapping[str, Any] | None = None,
 ) -> Executor:
+    """What runs a lowered node on a target; raises SE904 for one that is none."""
+    where = where or {}
     if where and target != "xla":
         raise fail(
             "SE904",

@@ -13,10 +13,15 @@ from seiche.ir.op import AnyArray
 
 
 class CheckFailed(Exception):
-    """Check number `check` of the lowered node does not hold, `tick` ticks after the first of this call."""
+    """Check number `check` of the lowered node does not hold, `tick` ticks after the first of this call.
 
-    def __init__(self, check: int, tick: int = 0) -> None:
-        self.check, self.tick = check, tick
+    `values`: of the streams that it speaks of, by name, where the target knows them.
+    """
+
+    def __init__(
+        self, check: int, tick: int = 0, values: Mapping[str, AnyArray] | None = None
+    ) -> None:
+        self.check, self.tick, self.values = check, tick, dict(values or {})
         super().__init__(f"check {check} at tick {tick}")
 
 
@@ -64,7 +69,7 @@ def run_by_steps(
         try:
             results = machine.step([np.asarray(x[t]) for x in inputs], ended)
         except CheckFailed as failed:
-            raise CheckFailed(failed.check, t) from None
+            raise CheckFailed(failed.check, t, failed.values) from None
         for column, result in zip(columns, results, strict=True):
             if result is not None:
                 column.values[t] = result

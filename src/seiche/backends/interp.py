@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from seiche.backends.contracts import spoken_of
 from seiche.backends.executor import CheckFailed, Columns, run_by_steps
 from seiche.errors import InternalError
 from seiche.ir.clocks import Clock, infer
@@ -147,7 +148,7 @@ class Interpreter:
             self.plan.tick(self.plan.passes[0], env, memory)
         for k, (check, clock) in enumerate(self.plan.checks):
             if is_on(clock, env) and not env[check.cond]:
-                raise CheckFailed(k)
+                raise CheckFailed(k, values=spoken_of(node, check, env))
         self.memory = memory
         return [np.array(env[out]) if out in env else None for out in node.outputs]
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from seiche.backends import saved
+from seiche.backends.contracts import complaint
 from seiche.backends.executor import CheckFailed, Columns, Executor
 from seiche.backends.inputs import Signature, one_tick, whole_stream
 from seiche.errors import SeicheError, fail
-from seiche.ir.core import Node
+from seiche.ir.core import Check, Node
 from seiche.ir.fingerprint import fingerprint
 from seiche.ir.op import AnyArray
 from seiche.numbers.formats import Type
@@ -44,6 +45,15 @@ class Sparse:
         return whole
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """A check that does not hold at a tick, and the error that says so."""
+
+    check: Check
+    tick: int
+    error: SeicheError
+
+
 class Program:
     """A node compiled for a target. `latency` is the tree of results with, for each, its delay in ticks.
 
@@ -61,8 +71,13 @@ class Program:
         self.node, self.lowered, self.signature, self.executor = node, lowered, signature, executor
         self.reporter = reporter
         self.ticks = 0
-        self._stopped: SeicheError | None = None
+        self._stopped: Stopped | None = None
         self._state = State(self)
+        self._late = max(lowered.latency, default=0)
+        outputs = signature.outputs
+        self._single = outputs.kind is None
+        flat = outputs.kind is dict and all(child.kind is None for child in outputs.children)
+        self._names = outputs.keys if flat else None
 
     def __repr__(self) -> str:
         return f"<program {self.node.name}, {type(self.executor).__name__}, {self.ticks} ticks>"
@@ -88,17 +103,23 @@ class Program:
         """One tick: a value per input, in the tree of the node's arguments; the tree of results.
 
         A result is None where it is absent, and before its latency has passed. Raises SE903 where an input does not fit,
-        SE602 where a frame overflows (nothing runs after that until `reset`).
+        SE602 where a frame overflows, SE803 or SE804 where a contract is broken (nothing runs after that until `reset`).
         """
-        self._go()
+        if self._stopped is not None:
+            raise self._stopped.error
         inputs = one_tick(self.signature, args, kwargs)
         try:
-            results = self.executor.step(inputs)
+            leaves = self.executor.step(inputs)
         except CheckFailed as failed:
             raise self._stop(failed, 0) from None
-        pairs = zip(results, self.lowered.latency, strict=True)
-        leaves = [None if self.ticks < late else result for result, late in pairs]
+        if self.ticks < self._late:
+            pairs = zip(leaves, self.lowered.latency, strict=True)
+            leaves = [None if self.ticks < late else result for result, late in pairs]
         self.ticks += 1
+        if self._single:
+            return leaves[0]
+        if self._names is not None:
+            return dict(zip(self._names, leaves))
         return self.signature.outputs.unflatten(leaves)
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
@@ -152,14 +173,18 @@ class Program:
 
     def _go(self) -> None:
         if self._stopped is not None:
-            raise self._stopped
+            raise self._stopped.error
 
     def _stop(self, failed: CheckFailed, offset: int) -> SeicheError:
         """The error of a check, which is also what every later step raises."""
         check = self.lowered.node.checks[failed.check]
         tick = self.ticks + offset - self.lowered.check_latency[failed.check]
-        hint = "reset() starts again"
-        self._stopped = fail(check.code, f"{check.text}, at tick {tick}", check.loc, hint=hint)
+        self._stopped = Stopped(check, tick, complaint(self.node.name, check, tick, failed.values))
+        return self._stopped.error
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """The check that stopped the program, and at which tick; None while it runs."""
         return self._stopped
 
 

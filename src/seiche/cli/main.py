@@ -42,6 +42,15 @@ Data = Annotated[
     typer.Option(help=".npz (arrays by input), .npy or .csv; random streams without"),
 ]
 Seed = Annotated[int, typer.Option(help="of the random streams")]
+Vcd = Annotated[
+    Path | None, typer.Option(help="record the streams to a .vcd, for waveform viewers")
+]
+Mcap = Annotated[Path | None, typer.Option(help="record the streams to a .mcap, for Foxglove")]
+Watch = Annotated[
+    list[str],
+    typer.Option(metavar="STREAM", help='also record a stream inside: "limiter/y", "limiter/*"'),
+]
+TickS = Annotated[float, typer.Option("--tick", help="seconds that a tick takes in recordings")]
 
 
 @contextmanager
@@ -85,15 +94,22 @@ def run(
     seed: Seed = 0,
     target: TargetOption = "interp",
     save: Annotated[Path | None, typer.Option(help="write the results to a .npz")] = None,
+    vcd: Vcd = None,
+    mcap: Mcap = None,
+    watch: Watch = [],  # noqa: B006
+    tick: TickS = 1e-3,
     set_: Set = [],  # noqa: B006
 ) -> None:
     """Runs a node over streams and prints its results."""
+    from seiche.cli.contracts import Files, record_command
+
     with diagnosed(), err.status("tracing, checking, compiling"):
         program = compiled(node_of(target_node), target=target, **settings(set_))  # type: ignore[arg-type]
         inputs = streams(program, data, ticks, seed)
+        given = list(program.signature.inputs.unflatten(inputs).values())
+        record_command(program, given, ticks, Files(vcd, mcap, tuple(watch), tick))
     with diagnosed(), err.status(f"running {len(inputs[0]) if inputs else ticks} ticks"):
         began = time.perf_counter()
-        given = program.signature.inputs.unflatten(inputs).values()
         results = program.run(*given) if inputs else program.run(ticks=ticks)
         spent = time.perf_counter() - began
     named = dict(
@@ -137,6 +153,41 @@ def _cell(values: Any, tick: int) -> str:
 
 def _text(value: Any) -> str:
     return np.array2string(np.asarray(value), precision=5, threshold=8, edgeitems=2)
+
+
+@app.command("falsify")
+def falsify_(
+    target_node: Where,
+    inputs: Annotated[
+        list[str],
+        typer.Option(
+            "--input",
+            metavar="NAME=SIGNAL",
+            help="what an input may be: steps(0, 30), walk(-1, 1, 0.1)",
+        ),
+    ] = [],  # noqa: B006
+    ticks: Annotated[int, typer.Option(help="the ticks of a run at most")] = 100,
+    budget: Annotated[int, typer.Option(help="how many runs")] = 1000,
+    seed: Annotated[int, typer.Option(help="of the search")] = 0,
+    target: Annotated[str, typer.Option(help="c, or interp")] = "c",
+    save: Annotated[
+        Path | None, typer.Option(help="write the counterexample's inputs to a .npz")
+    ] = None,
+    vcd: Vcd = None,
+    mcap: Mcap = None,
+    watch: Watch = [],  # noqa: B006
+    tick: TickS = 1e-3,
+    set_: Set = [],  # noqa: B006
+) -> None:
+    """Searches for inputs by which a node breaks its contract; exits with 1 where there are some."""
+    from seiche.cli.contracts import Files, falsify_command
+
+    with diagnosed(), err.status("searching"):
+        files = Files(vcd, mcap, tuple(watch), tick)
+        how = (ticks, budget, seed, target, set_)
+        found = falsify_command(target_node, inputs, *how, save, files, plain)  # type: ignore[arg-type]
+    if found:
+        raise typer.Exit(1)
 
 
 @app.command("compile")

@@ -98,7 +98,7 @@ class Builder:
 
         for eq in fresh.eqs:
             self.eqs.append(Equation(eq.outs, core.substitute(eq.rhs, to)))
-        self.checks += [replace(check, cond=to(check.cond)) for check in fresh.checks]
+        self.checks += [replace(c.within(self.scope), cond=to(c.cond)) for c in fresh.checks]
         return tuple(map(to, fresh.outputs))
 
     def node(self, name: str, inputs: tuple[Var, ...], outputs: tuple[Var, ...]) -> Node:

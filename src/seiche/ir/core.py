@@ -147,14 +147,48 @@ class Equation:
         return out
 
 
+Role: TypeAlias = Literal["assumption", "guarantee"]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Whose duty a check is: an assumption is that of the line `caller`, which uses the instance (NOWHERE: of whoever
+    gives the inputs); a guarantee is that of the instance. `about`: the names of the streams that it speaks of."""
+
+    role: Role
+    instance: Scope = ()
+    caller: Loc = NOWHERE
+    about: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Check:
-    """`cond` holds at each of its ticks; where it does not, running stops with `code` and `text`."""
+    """`cond` holds at each of its ticks; where it does not, running stops with `code` and `text`.
+
+    Without a `contract` it is a bound that the compiler relies on.
+    """
 
     cond: Var
     code: str
     text: str
     loc: Loc
+    contract: Contract | None = None
+
+    def said(self, node: str) -> str:
+        """What a check of the node of that name is about, in a line."""
+        if self.contract is None:
+            return f"{self.code} {self.text} ({self.loc})"
+        who = "/".join((node, *self.contract.instance))
+        line = f", used at {self.contract.caller}" if self.contract.caller != NOWHERE else ""
+        said = f": {self.text}" if self.text else ""
+        return f"{self.code} {self.contract.role} of {who} ({self.loc}{line}){said}"
+
+    def within(self, scope: Scope) -> Check:
+        """The same check in a node that is inlined under a path of instances."""
+        if self.contract is None or not scope:
+            return self
+        path = (*scope, *self.contract.instance)
+        return replace(self, contract=replace(self.contract, instance=path))
 
 
 @dataclass(eq=False)

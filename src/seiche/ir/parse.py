@@ -22,6 +22,7 @@ from seiche.ir.core import (
     Apply,
     Call,
     Check,
+    Contract,
     Equation,
     Fby,
     Frame,
@@ -31,6 +32,7 @@ from seiche.ir.core import (
     OutKind,
     Post,
     Rhs,
+    Role,
     Scan,
     Var,
     When,
@@ -49,7 +51,10 @@ dims: "[" (NUMBER ("," NUMBER)*)? "]"
 loc: "@" (STRING ":")? NUMBER
 scope: "in" NAME ("/" NAME)*
 equation: _decls? "=" (literal | form)
-check: "check" NAME STRING STRING loc?
+check: "check" NAME STRING STRING loc? contract?
+contract: "(" NAME scope? caller? about? ")"
+about: "of" NAME ("," NAME)*
+caller: "from" loc
 form: NAME "(" (arg ("," arg)*)? ")" node*
 arg: NAME                                    -> var
    | NAME "[" "]"                            -> rows
@@ -72,6 +77,7 @@ COMMENT: /#[^\n]*/
 """
 
 KINDS: tuple[OutKind, ...] = ("stack", "first", "last", "stream")
+ROLES: tuple[Role, ...] = ("assumption", "guarantee")
 
 
 def parse(text: str, file: str = "<text>") -> Node:
@@ -185,8 +191,7 @@ class _Reader:
         (token,) = parts.tokens()
         if token in self.names:
             return self.names[str(token)]
-        scope = parts.first("scope")
-        path = tuple(map(_name, _Parts(scope).tokens())) if scope else ()
+        path = _names(parts.first("scope"))
         type, loc = self.type(parts.trees("type")[0]), self.loc(parts.first("loc"), file)
         self.names[str(token)] = Var(_name(token), type, loc, path)
         return self.names[str(token)]
@@ -206,7 +211,21 @@ class _Reader:
         parts = _Parts(tree)
         cond, code, text = parts.tokens()
         loc = self.loc(parts.first("loc"), file)
-        return Check(self.var(cond), json.loads(code), json.loads(text), loc)
+        contract = parts.first("contract")
+        duty = None if contract is None else self.contract(contract, file)
+        return Check(self.var(cond), json.loads(code), json.loads(text), loc, duty)
+
+    def contract(self, tree: Tree[Token], file: str) -> Contract:
+        parts = _Parts(tree)
+        (token,) = parts.tokens()
+        if str(token) not in ROLES:
+            raise self.fault(
+                token, f"`{token}` is no part of a contract", f"write {' or '.join(ROLES)}"
+            )
+        caller = parts.first("caller")
+        path, about = (_names(parts.first(each)) for each in ("scope", "about"))
+        place = NOWHERE if caller is None else self.loc(_Parts(caller).first("loc"), file)
+        return Contract(cast("Role", str(token)), path, place, about)
 
     # ------------------------------------------------------------------------- types and values
 
@@ -430,6 +449,10 @@ def _name(token: Token) -> str:
         inner = token[1 : token.rindex("`")]
         return json.loads('"' + inner.replace('"', '\\"') + '"')
     return token.partition("~")[0]
+
+
+def _names(tree: Tree[Token] | None) -> tuple[str, ...]:
+    return () if tree is None else tuple(map(_name, _Parts(tree).tokens()))
 
 
 def _python_number(token: Token) -> int | float:

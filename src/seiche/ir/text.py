@@ -18,6 +18,7 @@ An equation is `decl, ... = right-hand side`, a declaration `name: type @line in
     frame(x[], w, outs=(stream), extent=8, until=u, reset=r) node body ...
     call(x) node f ...                        a second node is its derivative
     check c "SE602" "text" @5                 after the equations
+    check c "SE803" "text" @5 (assumption in a/b from @9 of x)    an instance that line 9 uses
 
 `xs[]` marks a mapped argument. `@5` is a line of the file that the closest node around names. Names hold letters,
 digits, `_` and `.`; others stand in backquotes, as do the two reserved words, `node` and `check`, and an op that is called
@@ -44,6 +45,7 @@ from seiche.ir.core import (
     Apply,
     Call,
     Check,
+    Contract,
     Equation,
     Fby,
     Frame,
@@ -149,7 +151,15 @@ class _Printer:
 
     def check(self, check: Check, names: _Names, file: str) -> str:
         words = ("check", names[check.cond], json.dumps(check.code), json.dumps(check.text))
-        return " ".join(words) + self.place(check.loc, file)
+        return " ".join(words) + self.place(check.loc, file) + self.contract(check.contract, file)
+
+    def contract(self, contract: Contract | None, file: str) -> str:
+        if contract is None:
+            return ""
+        where = " in " + "/".join(map(quote, contract.instance)) if contract.instance else ""
+        caller = self.place(contract.caller, file)
+        about = " of " + ", ".join(map(quote, contract.about)) if contract.about else ""
+        return f" ({contract.role}{where}{' from' + caller if caller else ''}{about})"
 
     def equation(self, eq: Equation, names: _Names, file: str) -> list[str]:
         outs = ", ".join(self.declare(v, names, file) for v in eq.outs)

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from seiche.ir.loops import (
+    COMPARISONS,
     Binary,
+    Choose,
     Const,
     Expr,
     Let,
@@ -18,6 +20,7 @@ from seiche.ir.loops import (
     integer,
 )
 from seiche.numbers import formats as fmt
+from seiche.numbers.formats import Format
 
 Env = dict[str, Expr]
 
@@ -79,8 +82,24 @@ def _widened(e: Expr, lane: Name, lanes: int, env: Env) -> Expr | None:
         case Binary(op, left, right) if e.format.is_float and op in "+-*/":
             a, b = _widened(left, lane, lanes, env), _widened(right, lane, lanes, env)
             return None if a is None or b is None else Binary(op, a, b)
+        case Choose(cond, yes, no) if e.format.is_float:
+            mask = _mask(cond, e.format, lane, lanes, env)
+            a, b = _widened(yes, lane, lanes, env), _widened(no, lane, lanes, env)
+            return None if mask is None or a is None or b is None else Choose(mask, a, b)
         case _:
             return None
+
+
+def _mask(e: Expr, format: Format, lane: Name, lanes: int, env: Env) -> Expr | None:
+    """Comparisons in lanes of that format, joined by `&` and `|`; what is the same in all lanes would be no mask."""
+    match e:
+        case Binary(op, left, right) if op in COMPARISONS and left.format is format:
+            a, b = _widened(left, lane, lanes, env), _widened(right, lane, lanes, env)
+        case Binary("&" | "|" as op, left, right):
+            a, b = _mask(left, format, lane, lanes, env), _mask(right, format, lane, lanes, env)
+        case _:
+            return None
+    return None if a is None or b is None or max(a.lanes, b.lanes) == 1 else Binary(op, a, b)
 
 
 def depends(e: Expr, lane: Name, env: Env) -> bool:

@@ -12,7 +12,7 @@ from seiche.errors import fail
 from seiche.ir import tree
 from seiche.ir.clocks import find
 from seiche.ir.core import Equation, Frame, Node, OutKind, Scan, Var
-from seiche.lang import trace
+from seiche.lang import duties, trace
 from seiche.lang.clocks import condition, when
 from seiche.lang.functions import where
 from seiche.lang.indexing import update
@@ -32,7 +32,7 @@ class Draft:
     extent: int
     until: Var
     region: Region
-    resets: tuple[Var, ...]
+    context: Context
     exports: dict[tuple[Var, OutKind], Var] = field(
         default_factory=dict[tuple["Var", "OutKind"], "Var"]
     )
@@ -54,15 +54,18 @@ class Draft:
 
     def equation(self) -> Equation:
         """The Frame; which arguments are collected at each tick is decided by their clocks."""
-        body = self.graph.finish(tuple(var for var, _ in self.exports))
+        # Contracts return with the streams, if there are any: that costs no scan of its own, and the tick is the very one.
+        way: OutKind = "stream" if "stream" in {kind for _, kind in self.exports} else "last"
+        body = self.graph.finish(tuple(var for var, _ in self.exports), way)
         args = tuple(self.graph.captured)
         around = self.region.graph
         mapped = self._mapped(args, around)
         self.finished = True
-        kinds: tuple[OutKind, ...] = tuple(kind for _, kind in self.exports)
-        outs = tuple(self.exports.values())
-        if outs and self.resets:
-            around.resets[outs[0]] = self.resets
+        owed = tuple(duties.leave(around, self.context.use, duty) for duty in self.graph.owed)
+        kinds: tuple[OutKind, ...] = (*(kind for _, kind in self.exports), *(way for _ in owed))
+        outs = (*self.exports.values(), *owed)
+        if outs and self.context.resets:
+            around.resets[outs[0]] = self.context.resets
         return Equation(outs, Frame(body, args, mapped, kinds, self.extent, self.until))
 
     def _mapped(self, args: tuple[Var, ...], graph: Graph) -> tuple[bool, ...]:
@@ -118,7 +121,7 @@ class frame:
         self._region = trace.home_of((closes,), context.region)
         self._closes = Stream(trace.lift(closes, context.region), self._region)
         graph = Graph(f"frame_{trace.here().line}", "frame", context.region, trace.here())
-        self._draft = Draft(graph, max, self._closes.var, context.region, context.resets)
+        self._draft = Draft(graph, max, self._closes.var, context.region, context)
 
     def __enter__(self) -> frame:
         context = trace.current()
@@ -240,21 +243,27 @@ def _flipped(x: Stream, reverse: bool) -> Stream:
 
 def _scan(graph: Graph, mapped: list[Stream], outputs: list[Var], spread: bool) -> list[Stream]:
     body = graph.finish(tuple(outputs))
-    extent = mapped[0].shape[0]
+    extent, owed = mapped[0].shape[0], len(graph.owed)
     context = trace.current()
     captured = [Stream(v, context.region) for v in graph.captured]
     home = trace.home_of((*mapped, *captured), context.region)
     args = tuple(trace.lift(s, context.region) for s in (*mapped, *captured))
     flags = (True,) * len(mapped) + (False,) * len(captured)
     target = context.region.graph
-    rhs = Scan(body, args, flags, ("stack",) * len(outputs), extent)
-    types = tuple(v.type.format[(extent, *v.type.shape)] for v in body.outputs)
-    outs = target.new_many(rhs, types, tuple(v.name for v in body.outputs))
+    kinds: tuple[OutKind, ...] = (*("stack" for _ in outputs), *("last" for _ in graph.owed))
+    rhs = Scan(body, args, flags, kinds, extent)
+    types = (
+        *(v.type.format[(extent, *v.type.shape)] for v in outputs),
+        *(d.cond.type for d in graph.owed),
+    )
+    outs = target.new_many(rhs, types, tuple(v.name for v in body.outputs), hidden=owed)
+    for duty, out in zip(graph.owed, outs[len(outputs) :], strict=True):
+        duties.leave(target, context.use, duty, out)
     if spread:
         whole = spreading.spread(Node(body.name, args, outs, [target.eqs.pop()]))
         target.eqs += whole.eqs
         target.checks += whole.checks
-    return [Stream(v, home) for v in outs]
+    return [Stream(v, home) for v in outs[: len(outputs)]]
 
 
 def gather(x: Any, n: int) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seiche.errors import fail
+from seiche.errors import NOWHERE, fail
 from seiche.ir import tree
 from seiche.ir.core import Node, Var
 from seiche.lang import trace
@@ -70,13 +70,17 @@ def _rows(what: str, n: int, args: Any) -> tuple[list[Stream], tree.Tree]:
 
 
 def _traced(
-    function: Callable[..., Any], form: tree.Tree, leaves: list[Stream]
+    function: Callable[..., Any], form: tree.Tree, leaves: list[Stream], whole: bool = False
 ) -> tuple[Node, tuple[Var, ...], Any]:
-    """The function over one row of each argument: its node, what it read from around, the form of its result."""
+    """The function over one row of each argument: its node, what it read from around, the form of its result.
+
+    `whole`: it is the whole program, which no line uses.
+    """
     rows = form.unflatten([s.format[s.shape[1:]] for s in leaves])
     graph, outputs, shape = subgraph(
         name_of(function), "function", function, rows, [s.var.name for s in leaves]
     )
+    graph.caller = NOWHERE if whole else graph.caller
     return graph.finish(tuple(outputs)), tuple(graph.captured), shape
 
 
@@ -141,7 +145,9 @@ class Blocked(NodeFunction):
             bound.arguments.update({**given, **rows})
             return self.inner.function(*bound.args, **bound.kwargs)
 
-        return _in_blocks(self.name, rowwise, (streams,), self.n, self.fast)
+        # As the whole program, nobody uses it but whoever gives the inputs.
+        whole = trace.current().use is None
+        return _in_blocks(self.name, rowwise, (streams,), self.n, self.fast, whole)
 
 
 def _is_tree_of_streams(value: Any) -> bool:
@@ -150,11 +156,16 @@ def _is_tree_of_streams(value: Any) -> bool:
 
 
 def _in_blocks(
-    name: str, function: Callable[..., Any], args: tuple[Any, ...], n: int, fast: bool = False
+    name: str,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    n: int,
+    fast: bool = False,
+    whole: bool = False,
 ) -> Any:
     """A function over rows, its memory carried from tick to tick; a reset from around opens a segment at the first row."""
     leaves, form = _rows(name, n, args)
-    node, captured, shape = _traced(function, form, leaves)
+    node, captured, shape = _traced(function, form, leaves, whole)
     flags = (True,) * len(leaves) + (False,) * len(captured)
     return shape.unflatten(embed(blocks.to_space(node, n, flags, fast=fast), leaves, captured))
 

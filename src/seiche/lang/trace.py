@@ -13,16 +13,18 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from seiche.errors import Diagnostic, Loc, SeicheError, fail
+from seiche.errors import NOWHERE, Diagnostic, Loc, SeicheError, fail
 from seiche.ir.builder import Builder
 from seiche.ir.clocks import Clock, Clocks, Free, On, find, infer, unify
 from seiche.ir.core import (
     Apply,
+    Check,
     Equation,
     Fby,
     Lit,
     Merge,
     Node,
+    OutKind,
     Post,
     Rhs,
     Var,
@@ -30,11 +32,12 @@ from seiche.ir.core import (
     live,
     substitute,
 )
-from seiche.lang import names, resets
+from seiche.lang import duties, names, resets
 from seiche.lang.names import assigned, here
 from seiche.numbers.formats import Type
 
 if TYPE_CHECKING:
+    from seiche.lang.duties import Ledger
     from seiche.lang.frames import Draft
     from seiche.lang.stream import Stream
 
@@ -103,7 +106,8 @@ class Graph(Builder):
 
     `captured` maps what it reads from around to its inputs, `constants` holds the known values, `pending` what still needs
     an equation, `memories` and `resets` where states (and costates) were made and what else resets them (and frames), `aliases`
-    what declared variables stand for.
+    what declared variables stand for, `ledgers` the contracts of its instances, `owed` what a body owes to those around,
+    `caller` the line that uses it.
     """
 
     name: str
@@ -122,6 +126,9 @@ class Graph(Builder):
         self.memories: list[tuple[Var, Region]] = []
         self.resets: dict[Var, tuple[Var, ...]] = {}
         self.aliases: dict[Var, Var] = {}
+        self.ledgers: dict[Use | None, Ledger] = {}
+        self.owed: list[Check] = []
+        self.caller = NOWHERE if self.kind == "node" else self.where
         self.top: Graph = self.around.graph.top if self.around else self
         self.diagnostics: list[Diagnostic] = self.top.diagnostics if self.around else []
         self.spoiled: set[Var] = set()
@@ -147,11 +154,16 @@ class Graph(Builder):
             self.named.add(var)
         return var
 
-    def new_many(self, rhs: Rhs, types: tuple[Type, ...], own: tuple[str, ...]) -> tuple[Var, ...]:
-        """A new equation of several results at the user's line; a single one bears the name that the line assigns."""
+    def new_many(
+        self, rhs: Rhs, types: tuple[Type, ...], own: tuple[str, ...], hidden: int = 0
+    ) -> tuple[Var, ...]:
+        """A new equation of several results at the user's line; a single one bears the name that the line assigns.
+
+        The last `hidden` of them are none that the user sees.
+        """
         self.stand()
         outs = self.define_many(rhs, types, own)
-        if len(outs) == 1 and (given := names.whole()):
+        if len(outs) == 1 + hidden and (given := names.whole()):
             outs[0].name = given
             self.named.add(outs[0])
         return outs
@@ -178,17 +190,23 @@ class Graph(Builder):
         self.captured[outer] = var
         return var
 
-    def finish(self, outputs: tuple[Var, ...]) -> Node:
-        """The node: everything defined, every state with its resets. Raises what the trace has collected."""
+    def finish(self, outputs: tuple[Var, ...], kind: OutKind = "last") -> Node:
+        """The node: everything defined, every state with its resets. Raises what the trace has collected.
+
+        The conditions of the contracts of a body are further results, which leave it as `kind`: those in `owed`.
+        """
         for draft in self.frames:
-            self.eqs.append(draft.equation())
+            if (eq := draft.equation()).outs:
+                self.eqs.append(eq)
         undefined = [item for item in self.pending if not item.defined]
         self.diagnostics += [item.complaint() for item in undefined]
         if self.diagnostics and (undefined or self.kind in ("node", "function")):
             raise SeicheError(self.diagnostics)
         resets.attach(self)
+        duties.attach(self, kind)
+        results = (*outputs, *(duty.cond for duty in self.owed))
         node = Node(
-            self.name, tuple(self.inputs), outputs, self.eqs, self.where, tuple(self.checks)
+            self.name, tuple(self.inputs), results, self.eqs, self.where, tuple(self.checks)
         )
         return self._without_idle(self.resolved(node))
 
@@ -268,6 +286,15 @@ class Pending:
 
 
 @dataclass(frozen=True, eq=False)
+class Use:
+    """An instance: the line that uses it, what opens its memory again, and the instance (of the same graph) around it."""
+
+    caller: Loc
+    resets: tuple[Var, ...]
+    outer: Use | None
+
+
+@dataclass(frozen=True, eq=False)
 class Context:
     """Where tracing stands: the region, the path of instances, and the resets that new memories take (each on a clock of
     its own). `around` is where the frame stands whose body is traced; `pace` is the clock of an instance whose arguments
@@ -279,6 +306,7 @@ class Context:
     resets: tuple[Var, ...] = ()
     around: Context | None = None
     pace: Region | None = None
+    use: Use | None = None
 
     @property
     def clock(self) -> Region:
@@ -334,7 +362,7 @@ def instance(
     )
     if reset is not None:
         inner = replace(inner, resets=(*context.resets, as_reset(reset)))
-    with within(inner):
+    with within(replace(inner, use=Use(here(), inner.resets, context.use))):
         yield
 
 

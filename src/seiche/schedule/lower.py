@@ -101,6 +101,13 @@ def lower(node: Node) -> Lowered:
     return _Lowering(node).run()
 
 
+def _precedence(timed: Timed) -> tuple[bool, int]:
+    """Of the checks that fail in one tick the first is reported: assumptions, outermost first, for the others may follow."""
+    contract = timed.check.contract
+    assumed = contract is not None and contract.role == "assumption"
+    return (not assumed, len(contract.instance) if contract is not None and assumed else 0)
+
+
 class _Lowering:
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -119,6 +126,7 @@ class _Lowering:
             latency = self.lat.of(check.cond)
             clock = self.time.clock(self.lat.clocks[check.cond], latency)
             self.checks.append(Timed(check, clock, latency))
+        self.checks.sort(key=_precedence)
         flush = max(
             [0, *(self.lat.of(v) for v in self.node.outputs), *(c.latency for c in self.checks)]
         )

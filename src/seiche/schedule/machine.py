@@ -56,7 +56,7 @@ class _Writing:
         self.inputs = [self.shop.buffer(v, "in") for v in self.node.inputs]
         self.outputs = [self.shop.buffer(v, "out") for v in self.node.outputs]
         self.present: dict[Buffer, Buffer] = {}
-        self.fault = self._fault()
+        self.fault, self.fault_tick = self._fault()
         self.given: dict[Var, Access] = {
             v: Place(v.type, b) for v, b in zip(self.node.inputs, self.inputs, strict=True)
         }
@@ -65,10 +65,14 @@ class _Writing:
                 self.given[eq.out] = Constant(self.shop, eq.out, eq.rhs.value)
         self.memories = {n: self._memory(n, eq.out) for n, eq in lowered.states.items()}
 
-    def _fault(self) -> Buffer | None:
+    def _fault(self) -> tuple[Buffer | None, Buffer | None]:
+        """The number of the check that failed, and the tick at which a contract was broken."""
         if not self.node.checks:
-            return None
-        return Buffer("fault", Type(fmt.i32), "state", self.node.loc)
+            return None, None
+        fault = Buffer("fault", Type(fmt.i32), "state", self.node.loc)
+        if all(check.contract is None for check in self.node.checks):
+            return fault, None
+        return fault, Buffer("fault_tick", Type(fmt.u32), "state", self.node.loc)
 
     def _memory(self, name: str, var: Var) -> Buffer:
         return self.shop.buffer(var, "state")
@@ -79,6 +83,7 @@ class _Writing:
         for flag in self.present.values():
             self.shop.w.store(flag, (), Const(False, fmt.bool_))
         Region(self.shop, work).write()
+        self._count()
         reset = self._reset(work.states)
         tidy(step)
         self._forget(read(step, reset))
@@ -87,6 +92,13 @@ class _Writing:
         machine = self._machine(reset, step, arenas)
         plan = self._plan(machine, arenas)
         return Scheduled(self.lowered, machine, plan, dict(self.memories))
+
+    def _count(self) -> None:
+        """Ticks are counted, modulo 2**32, up to the one at which a check fails."""
+        if self.fault is not None and self.fault_tick is not None:
+            w, ticks = self.shop.w, Place(self.fault_tick.type, self.fault_tick)
+            with w.when(Place(self.fault.type, self.fault)().eq(0)):
+                ticks.put(w, (), ticks() + Const(1, fmt.u32))
 
     def _work(self) -> Work:
         clocks = self.lowered.clocks
@@ -131,6 +143,8 @@ class _Writing:
                 fill(self.shop.w, s.place, s.init)
             if self.fault is not None:
                 self.shop.w.store(self.fault, (), Const(0, fmt.i32))
+            if self.fault_tick is not None:
+                self.shop.w.store(self.fault_tick, (), Const(0, fmt.u32))
         return block
 
     def _forget(self, used: set[Buffer]) -> None:
@@ -140,12 +154,21 @@ class _Writing:
         shop.tables = [(b, x) for b, x in shop.tables if b in used]
 
     def _machine(self, reset: list[Stmt], step: list[Stmt], arenas: Arenas) -> Machine:
-        states = [*self.memories.values(), *([self.fault] if self.fault else [])]
+        kept = [b for b in (self.fault, self.fault_tick) if b is not None]
+        states = [*self.memories.values(), *kept]
         s = self.shop
         return Machine(
             identifier(self.node.name), states, s.scratch, s.weights, s.tables, self.inputs, self.outputs,
             self.present, self.fault, self.lowered.ended is not None, arenas.offsets, arenas.sizes, reset, step,
+            self._said(), self.fault_tick,
         )  # fmt: skip
+
+    def _said(self) -> tuple[str, ...]:
+        """What each check is about, and how late it is known."""
+        pairs = zip(self.node.checks, self.lowered.check_latency, strict=True)
+        return tuple(
+            c.said(self.node.name) + (f", {late} ticks late" if late else "") for c, late in pairs
+        )
 
     # Facts.
 

@@ -46,6 +46,7 @@ class Report:
     outputs: tuple[Output, ...]
     checkpoints: tuple[CheckpointFact, ...] = ()
     deadline: DeadlineFact | None = None
+    contracts: tuple[str, ...] = ()
 
     @property
     def by_line(self) -> dict[Loc, Cost]:
@@ -91,6 +92,7 @@ class Report:
                 *self._products(),
                 *self._budget(),
                 *(_spread(self.deadline) if self.deadline else ()),
+                *self._contracts(),
                 *self._nodes(),
                 *self._lines(),
             ]
@@ -170,6 +172,11 @@ class Report:
             )
         return lines if self.checkpoints else []
 
+    def _contracts(self) -> list[str]:
+        """What is monitored while the program runs."""
+        head = ["", "  contracts, monitored (`monitors=False` leaves them out)"]
+        return [*head, *(f"  {said}" for said in self.contracts)] if self.contracts else []
+
     def _nodes(self) -> list[str]:
         return ["", *_table("node", ((path, cost) for path, cost in self.by_node.items()))]
 
@@ -240,4 +247,6 @@ def report(lowered: Lowered, plan: Plan) -> Report:
         Output(v.name, str(v.type), show_clock(lowered.clocks[v]), late)
         for v, late in zip(lowered.node.outputs, lowered.latency, strict=True)
     )
-    return Report(lowered.node.name, plan, outs, lowered.checkpoints, lowered.deadline)
+    name = lowered.node.name
+    owed = tuple(c.said(name) for c in lowered.node.checks if c.contract is not None)
+    return Report(name, plan, outs, lowered.checkpoints, lowered.deadline, owed)

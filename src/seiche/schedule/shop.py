@@ -201,7 +201,7 @@ class Names:
 def _names() -> dict[Storage, Names]:
     """A name space per struct; scratch and tables are names in the body of the step."""
     inner = Names(RESERVED | LIBRARY)
-    members = RESERVED | {"fault", "weights"} | {f"scratch_{f}" for f in NAMED}
+    members = RESERVED | {"fault", "fault_tick", "weights"} | {f"scratch_{f}" for f in NAMED}
     return {
         "state": Names(members), "scratch": inner, "table": inner, "in": Names(), "out": Names(), "weights": Names(),
     }  # fmt: skip

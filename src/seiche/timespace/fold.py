@@ -96,16 +96,21 @@ def fold(node: Node, axes: Sequence[int | None], rows: int) -> Folded:
     cadence = Cadence(rows, node.loc)
     f = Folding(rows, cadence, Lines(cadence), node.definitions())
     inputs = tuple(_input(f, v, axis) for v, axis in zip(node.inputs, axes, strict=True))
-    for (eq,) in components(node):
+    for eq, *around in components(node):
+        if around:  # equations that need each other: a recurrence
+            raise _lasting(next((e for e in around if isinstance(e.rhs, Fby | Post)), eq))
         if eq.outs:
             cadence.loc, cadence.scope = eq.outs[0].loc, eq.outs[0].scope
         _equation(f, eq)
     results = tuple(_result(f, v) for v in node.outputs)
+    conds = tuple(_result(f, check.cond)[0] for check in node.checks)
     f.lines.finish()
     cadence.finish()
     eqs = [Equation(eq.outs, substitute(eq.rhs, cadence.meant)) for eq in cadence.eqs]
     outputs = tuple(cadence.meant(v) for v, _ in results)
-    folded = core.live(Node(node.name, inputs, outputs, eqs, node.loc))
+    pairs = zip(node.checks, conds, strict=True)
+    checks = tuple(replace(check, cond=cadence.meant(v)) for check, v in pairs)
+    folded = core.live(Node(node.name, inputs, outputs, eqs, node.loc, checks))
     streams = {v: _late(p, rows) for v, p in f.pieces.items() if not isinstance(p, Whole)}
     return Folded(folded, node, tuple(late for _, late in results), streams)
 
@@ -169,13 +174,16 @@ def _equation(f: Folding, eq: Equation) -> None:
             reads = [v for v in operands(rhs) if isinstance(f.pieces[v], Rows)]
             raise stopped(f"the scan that gives `{eq.outs[0].name}`", eq.outs[0], why, *reads[:1])
         case Fby() | Post() | When() | Merge() | Frame() | Call():
-            what = f"`{eq.outs[0].name}`, which has memory or a clock,"
-            why = "a tensor function has one value per tick, made of its arguments at that tick"
-            raise stopped(
-                what, eq.outs[0], why, hint="keep states, clocks and frames outside of the function"
-            )
+            raise _lasting(eq)
         case _:
             assert_never(rhs)
+
+
+def _lasting(eq: Equation) -> Exception:
+    what = f"`{eq.outs[0].name}`, which has memory or a clock,"
+    why = "a tensor function has one value per tick, made of its arguments at that tick"
+    hint = "keep states, clocks and frames outside of the function"
+    return stopped(what, eq.outs[0], why, hint=hint)
 
 
 def _singles(f: Folding, args: Sequence[Var]) -> None:

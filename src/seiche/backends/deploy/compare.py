@@ -115,10 +115,16 @@ def emulate(
     done = run.outcomes[0]
     judge = CProgram(job.lowered) if against == "c" else Interpreter(job.lowered)
     found = difference(job, reference(job, judge), done)
-    stopped = program.lowered.node.checks[done.failed - 1].text if done.failed else None
+    stopped = _stopped(program.lowered, done) if done.failed else None
     mean = done.instructions / max(1, done.ticks)
     ran = min(ticks, done.ticks)
     return Emulation(machine.name, ran, found, stopped, mean, done.most, done.stack, run.elf)
+
+
+def _stopped(lowered: Lowered, done: Outcome) -> str:
+    """Which check, and at which tick."""
+    k = done.failed - 1
+    return f"{lowered.node.checks[k].said(lowered.node.name)}, at tick {done.ticks - lowered.check_latency[k]}"
 
 
 def job_of(lowered: Lowered, streams: Sequence[AnyArray], ticks: int, target: Target) -> Job:

@@ -46,13 +46,14 @@ for (;;) {{
     }}
 }}
 ```
-
+{checks}
 | file | what |
 |---|---|
 | `{name}.h`, `{name}.c` | the program |{blob}
 | `{name}_replay.c` | replays recorded inputs, compares the outputs (where inputs were given) |
 | `CMakeLists.txt` | a library for a firmware project |
 | `TRACE.md`, `{name}_trace.json` | each line of the program with its lines of C, and back |
+| `FLOW.md`, `{name}_flow.json` | flow facts: how often each loop runs at most, for tools that bound times |
 | `MISRA.md` | deviations from MISRA C:2012 |
 
 ## Memory
@@ -112,8 +113,30 @@ def readme(job: Job, chain: Toolchain, memory: Footprint) -> str:
         state=f"{plan.state_bytes:,}", scratch=f"{plan.scratch_bytes:,}",
         soft="" if target.floats else ", which here holds the arithmetic of floats",
         operations=f"{plan.operations:,}", flags=" ".join(flags),
+        checks=_checks(job),
         latency=f"Outputs come up to {late} ticks late." if late else "No output comes late.",
     )  # fmt: skip
+
+
+CHECKS = """
+## Contracts
+
+`{name}_step` returns 0, or the number of what does not hold; `instance.fault` keeps it, `instance.fault_tick` the tick.
+
+| number | what |
+|---|---|
+{rows}
+"""
+
+
+def _checks(job: Job) -> str:
+    """What the numbers of checks mean, where there are contracts."""
+    machine = job.scheduled.machine
+    if machine.fault_tick is None:
+        return ""
+    texts = (said.replace("|", "\\|") for said in machine.checks)
+    rows = "\n".join(f"| {k} | {text} |" for k, text in enumerate(texts, 1))
+    return CHECKS.format(name=machine.name, rows=rows)
 
 
 def _rows(memory: Footprint) -> list[str]:

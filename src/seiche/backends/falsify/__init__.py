@@ -1,0 +1,1 @@
+"""Falsification: a search for inputs under which a node breaks its contract."""
