@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
@@ -35,11 +34,12 @@ def repeat(step: Step, ticks: int) -> Step:
 # --------------------------------------------------------------------------------------------- ours
 
 
-def program(work: Workload, arithmetic: str = "strict") -> Any:
-    """The workload, compiled to C."""
+def program(work: Workload, arithmetic: str = "strict", block: int = 1) -> Any:
+    """The workload, compiled to C; with `block`, so many ticks at a time."""
     import seiche as sc
 
-    return sc.compile(work.node(), target="c", arithmetic=arithmetic)  # type: ignore[arg-type]
+    node = work.node() if block == 1 else sc.to_space(work.node(), block)
+    return sc.compile(node, target="c", arithmetic=arithmetic)  # type: ignore[arg-type]
 
 
 def seiche_step(work: Workload) -> Job:
@@ -72,9 +72,7 @@ def seiche_call(work: Workload) -> Job:
     compiled = program(work)
     instance, output = compiled.executor.instance, compiled.executor.instance.outputs[0]
     structs = input_structs(work, instance)
-    own, _, out = instance.arguments
-    step = compiled.executor.library.step
-    calls = [partial(step, own, pointer(struct), out) for struct in structs]
+    calls = [instance.bound(struct.ctypes.data) for struct in structs]
     found: list[Array] = []
     for call in calls:
         call()
@@ -87,12 +85,16 @@ def seiche_call(work: Workload) -> Job:
     return Job(run, work.error(found), keep=(compiled, structs))
 
 
-def input_structs(work: Workload, instance: Any) -> Array:
-    """The input structs of all ticks, [ticks, bytes], each on a cache line."""
+def input_structs(work: Workload, instance: Any, block: int = 1) -> Array:
+    """The input structs of all ticks, or blocks of ticks: [ticks / block, bytes], each on a cache line."""
     size = len(instance.input.raw)
-    wide = -(-size // 64) * 64
-    structs = aligned(wide * work.ticks).reshape(work.ticks, wide)[:, :size]
-    for struct, row in zip(structs, work.rows()):
+    wide, count = -(-size // 64) * 64, work.ticks // block
+    structs = aligned(wide * count).reshape(count, wide)[:, :size]
+    columns = [
+        np.stack(x).reshape(count, *view.shape)
+        for x, view in zip(zip(*work.rows()), instance.inputs)
+    ]
+    for struct, row in zip(structs, zip(*columns)):
         for view, x in zip(instance.inputs, row):
             view[...] = x
         struct[:] = instance.input.raw
@@ -305,14 +307,14 @@ def _looped(
     return Job(run, work.error(found), **others)
 
 
-def seiche_in_c(work: Workload, arithmetic: str = "strict") -> Job:
-    """The generated step."""
-    compiled = program(work, arithmetic)
+def seiche_in_c(work: Workload, arithmetic: str = "strict", block: int = 1) -> Job:
+    """The generated step; a call makes `block` ticks."""
+    compiled = program(work, arithmetic, block)
     instance, plan = compiled.executor.instance, compiled.executor.scheduled.plan
     memory = tuple(
         ctypes.c_void_p(m.address) for m in (instance.self, instance.input, instance.output)
     )
-    structs = np.ascontiguousarray(input_structs(work, instance))
+    structs = np.ascontiguousarray(input_structs(work, instance, block))
     facts = {
         "struct_bytes": plan.struct_bytes,
         "weights_bytes": plan.weights_bytes,
@@ -361,3 +363,15 @@ def floor(work: Workload) -> Job:
         read(pointer(data), count, n)
 
     return Job(run, 0.0, {"weights_bytes": 4 * count}, keep=data)
+
+
+def multiply(count: int, fast: bool) -> Job:
+    """So many products and sums per call, in registers: the floor of a program that is limited by arithmetic."""
+    made = library(("loop.c",), *(() if fast else ("-ffp-contract=off",)))
+    loop = made.loop_multiply
+    loop.argtypes, loop.restype = [ctypes.c_size_t], ctypes.c_float
+
+    def run(n: int) -> None:
+        loop(n * count)
+
+    return Job(run, 0.0, {"products": count})

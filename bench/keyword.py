@@ -27,6 +27,12 @@ class Keyword:
     ticks: int = TICKS
     title: str = "DS-CNN(40→12)"
 
+    @property
+    def products(self) -> int:
+        """Multiplications of a tick that belong to convolutions and products."""
+        block = CHANNELS * (WINDOW + CHANNELS)
+        return FIRST * MELS * CHANNELS + BLOCKS * block + CHANNELS * CLASSES
+
     def parameters(self) -> Parameters:
         """Weights `[window, in, out]` or `[window, channels]`, biases that are not zero."""
         rng = np.random.default_rng(5)

@@ -9,6 +9,7 @@ import seiche as sc
 from bench import bptt, contestants
 from bench.bptt_by_hand import by_hand
 from bench.cells import Cell
+from bench.frontend import Frontend
 from bench.keyword import Keyword
 from bench.perceptron import Perceptron
 from bench.race import ERROR_MAX
@@ -18,6 +19,7 @@ WORKLOADS: tuple[Workload, ...] = (
     Cell("gru", 6, 16),
     Cell("lstm", 6, 16),
     Keyword(ticks=12),
+    Frontend((5, 3), 16, 8, ticks=12),
     Perceptron(1),
     Perceptron(32),
 )
@@ -60,6 +62,13 @@ def test_c_by_hand_computes_the_workload(work: Workload, variant: str) -> None:
 def test_seiche_computes_the_workload(work: Workload) -> None:
     assert contestants.seiche_call(work).error <= ERROR_MAX
     assert contestants.seiche_in_c(work, "fast").error <= ERROR_MAX
+
+
+@pytest.mark.cc
+@pytest.mark.parametrize("arithmetic", ["strict", "fast"])
+def test_seiche_computes_the_workload_in_blocks(arithmetic: str) -> None:
+    work = Frontend((5, 3), 16, 8, ticks=12)
+    assert contestants.seiche_in_c(work, arithmetic, 4).error <= ERROR_MAX
 
 
 @pytest.mark.cc

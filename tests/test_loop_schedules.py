@@ -195,7 +195,7 @@ def test_vectors_and_arrays_are_free_of_warnings_and_agree(
 def draw_chain(rng: np.random.Generator, b: Builder, x: Var, inputs: list[Var]) -> Var:
     """What a random chain of readers makes of a product, element by element; its further operands are new inputs."""
     m, n = x.type.shape[-2:]
-    for step in map(int, rng.integers(8, size=rng.integers(1, 5))):
+    for step in map(int, rng.integers(9, size=rng.integers(1, 5))):
         format, shape = x.type.format, x.type.shape
         if step < 4:
             held = [(n,), (1, 1), (m, 1), shape][step]
@@ -214,6 +214,10 @@ def draw_chain(rng: np.random.Generator, b: Builder, x: Var, inputs: list[Var]) 
             x = b.mul(x, x)
         elif step == 5 and format.kind == "float":
             x = b.tanh(x)
+        elif step == 8:
+            inputs.append(Var(f"y{len(inputs)}", Type(format, (n,))))
+            other = b.broadcast(inputs[-1], shape=shape)
+            x = b.select(b.gt(x, other), x, [other, b.neg(x), b.mul(x, other)][rng.integers(3)])
         elif step == 6:
             x = b.convert(x, format=[f32, bf16, i8, f64][rng.integers(4)])
         else:
@@ -373,7 +377,7 @@ def test_the_report_says_how_products_are_cut() -> None:
 
 def test_a_processor_tells_its_vectors_and_caches(tmp_path: Path) -> None:
     wide = frozenset({"avx512f", "avx512dq", "avx512vl", "avx2"})
-    assert processor.vectors("amd64", wide) == {"vector": 64, "registers": 32}
+    assert processor.vectors("amd64", wide) == {"vector": 64, "registers": 32, "dots": 4}
     assert processor.vectors("arm64", frozenset()) == {"vector": 16, "registers": 32}
     assert processor.vectors("riscv64", frozenset()) == {} == processor.caches(tmp_path)
     for k, (level, kind, size) in enumerate([(1, "Data", "48K"), (1, "Instruction", "32K"), (2, "Unified", "2M"), (3, "Unified", "9M")]):  # fmt: skip

@@ -7,8 +7,10 @@ import pytest
 
 import seiche as sc
 from seiche import learn
+from seiche.backends.c.printer import print_c
 from seiche.ir.core import Node
 from seiche.schedule.tidy import read
+from seiche.timespace.blocks import to_space
 from tests.machines import agree, machine_of, scratch, stores
 
 
@@ -42,7 +44,49 @@ def test_a_convolution_in_time_has_the_interpreters_bits(window: int, dilation: 
 
 @pytest.mark.parametrize("window", [2, 9, 16])
 def test_a_window_whose_rows_are_known_is_not_copied(window: int) -> None:
-    assert max(scratch(depthwise(window)).values()) <= 8
+    assert max(scratch(depthwise(window)).values(), default=0) <= 8
+
+
+def separable(channels: int = 8) -> Node:
+    """A depthwise convolution and a pointwise one, a rectifier after each."""
+    depth, point = learn.depthwise(channels, 9), learn.pointwise(channels, channels)
+
+    def model(x):
+        y = sc.relu(depth(depth.init(key=1), x))
+        return sc.relu(point(point.init(key=2), y))
+
+    types = {"x": sc.f32[channels], "return": sc.f32[channels]}
+    return traced(model, **types)
+
+
+@pytest.mark.cc
+def test_readers_of_the_sum_of_a_depthwise_convolution_change_no_bit() -> None:
+    agree(separable(), ticks=30)
+    agree(to_space(separable(), 16), ticks=3)
+
+
+def test_readers_of_the_sum_of_a_depthwise_convolution_are_computed_where_it_is_stored() -> None:
+    """What is left is the rectified row that the next product reads."""
+    assert list(scratch(separable()).values()) == [8]
+
+
+@pytest.mark.cc
+def test_patches_of_a_block_are_read_where_they_lie() -> None:
+    """Term k of the patch at row r is k elements after the start of that row: no division, no copy."""
+    layer = learn.Conv1D(24, 32, window=5)
+    node = traced(lambda x: layer(layer.init(key=2), x), x=sc.f32[24], **{"return": sc.f32[32]})
+    block = to_space(node, 16)
+    text = print_c(machine_of(block).machine).source
+    assert " / 24" not in text and " % 24" not in text
+    assert max(scratch(block).values()) == (16 + 4) * 24
+    agree(block, ticks=3)
+
+
+def test_a_block_keeps_one_bias_for_all_rows() -> None:
+    layer = learn.Conv1D(8, 8, window=3)
+    node = traced(lambda x: sc.relu(layer(layer.init(key=2), x)) * np.ones(8, np.float32), x=sc.f32[8], **{"return": sc.f32[8]})  # fmt: skip
+    tick, block = (machine_of(n).plan.weights_bytes for n in (node, to_space(node, 16)))
+    assert tick == block
 
 
 def test_a_window_that_a_product_runs_through_is_kept_beside_its_memory() -> None:

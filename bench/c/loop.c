@@ -1,4 +1,4 @@
-/* Calls a step many times from C, with inputs that take turns; and reads memory as fast as this core can. */
+/* Calls a step many times from C, with inputs that take turns; reads memory, and multiplies, as fast as this core can. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -8,6 +8,7 @@ typedef float vec __attribute__((vector_size(64), aligned(64)));
 
 int32_t loop_steps(step_function step, void *self, void *in, void *out, const char *rows, size_t row_bytes, size_t rows_count, size_t calls);
 float loop_read(const float *data, size_t count, size_t repeats);
+float loop_multiply(size_t count);
 
 /* `rows` are the inputs of `rows_count` ticks, one after the other. */
 int32_t loop_steps(step_function step, void *self, void *in, void *out, const char *rows, size_t row_bytes, size_t rows_count, size_t calls)
@@ -38,6 +39,38 @@ float loop_read(const float *data, size_t count, size_t repeats)
         __asm__ volatile("" : : "r"(data) : "memory");
     }
     for (j = 0; j < 8; ++j) {
+        for (k = 0; k < 16; ++k) {
+            sum += s[j][k];
+        }
+    }
+    return sum;
+}
+
+#ifdef __AVX512F__
+#define CHAINS 12
+#else
+#define CHAINS 3
+#endif
+
+/* `count` products, each added to something, in as many chains as keep the units busy and fit in registers. */
+float loop_multiply(size_t count)
+{
+    vec s[CHAINS], a, b;
+    size_t k;
+    int j;
+    float sum = 0.0f;
+    for (k = 0; k < 16; ++k) {
+        a[k] = 0.5f;
+        b[k] = 1.0f;
+    }
+    memset(s, 0, sizeof s);
+    __asm__ volatile("" : "+m"(a), "+m"(b));
+    for (k = 0; k < count; k += 16 * CHAINS) {
+        for (j = 0; j < CHAINS; ++j) {
+            s[j] = s[j] * a + b;
+        }
+    }
+    for (j = 0; j < CHAINS; ++j) {
         for (k = 0; k < 16; ++k) {
             sum += s[j][k];
         }

@@ -36,15 +36,22 @@ from seiche.schedule.tasks import (
     squeezed,
 )
 
+PRODUCTS = frozenset({"matmul", "packed_matmul"})
+REDUCTIONS = frozenset({"sum", "prod", "max", "min"})
+"""These store each element once, when its sum is whole: the sum of a depthwise convolution has readers as a product does."""
 LANE_WORK_MAX = 4
 """Operations of a reader, per element, that may leave loops along whole rows for the few columns of a tile in lane order."""
 
 
 def settle(work: Work, inlining: Inlining) -> None:
-    """The last value of each chain of readers gets memory of its own, so that it can be stored in place of the product."""
+    """The last value of each chain of readers gets memory of its own, so that it can be stored in place of the product.
+
+    What is read several times on the way there, as by both sides of a rectifier, is computed once for each element, and needs none.
+    """
     for eq in _products(inlining):
-        chain = _chain(work, inlining, eq)
-        if chain and chain[-1].out in inlining.inline and _wanted(work, inlining, eq, chain):
+        chain = _best(work, inlining, eq)
+        if chain:
+            inlining.inline.update(shared(inlining, chain))
             inlining.inline.discard(chain[-1].out)
 
 
@@ -53,21 +60,22 @@ def merged(work: Work, inlining: Inlining, tasks: list[Task]) -> list[Task]:
     made = {task.unit.var: task for task in tasks if isinstance(task.unit, Compute | Fill)}
     joined: dict[Task, Task] = {}
     for eq in sorted(_products(inlining), key=lambda eq: not _wish(eq)):
-        chain = _chain(work, inlining, eq)
+        chain = _best(work, inlining, eq)
         reader = made.get(chain[-1].out) if chain else None
         free = reader is not None and reader not in joined and isinstance(reader.unit, Compute)
-        if reader is not None and free and _wanted(work, inlining, eq, chain):
-            joined[made[eq.out]] = joined[reader] = _both(made[eq.out], reader)
+        if reader is not None and free:
+            one = _both(made[eq.out], reader, shared(inlining, chain))
+            joined[made[eq.out]] = joined[reader] = one
         elif _wish(eq):
-            raise _refused(work, inlining, eq, chain)
+            raise _refused(work, inlining, eq, _chain(work, inlining, eq))
     return list(dict.fromkeys(joined.get(task, task) for task in tasks))
 
 
-def _both(product: Task, reader: Task) -> Task:
+def _both(product: Task, reader: Task, shared: tuple[Var, ...]) -> Task:
     assert isinstance(product.unit, Fill) and isinstance(reader.unit, Compute)
     made, var = product.unit.var, reader.unit.var
     reads = both(product.reads, {v: same for v, same in reader.reads.items() if v is not made})
-    unit = Fill(var, product.unit.apply, product.unit.kernel, made)
+    unit = Fill(var, product.unit.apply, product.unit.kernel, made, shared)
     return Task(unit, reader.clock, None, reads, (var,))
 
 
@@ -77,7 +85,7 @@ def _products(inlining: Inlining) -> list[Equation]:
         eq
         for eq in inlining.order
         if isinstance(eq.rhs, Apply)
-        and eq.rhs.op == "matmul"
+        and (eq.rhs.op in PRODUCTS or eq.rhs.op in REDUCTIONS)
         and isinstance(code_of(eq.rhs, eq.out), Kernel)
         and _wish(eq) is not False
     ]
@@ -90,34 +98,79 @@ def _wish(eq: Equation) -> bool | None:
     return None if text is None else tiling.parse(text).fused
 
 
-def _chain(work: Work, inlining: Inlining, eq: Equation) -> list[Equation]:
-    """The readers of a product, each the only one of the last, up to one that has memory of its own."""
-    chain: list[Equation] = []
-    while (next := _alone(work, inlining, (chain[-1] if chain else eq).out)) is not None:
-        chain.append(next)
-        if next.out not in inlining.inline:
-            break
+def _best(work: Work, inlining: Inlining, eq: Equation) -> list[Equation]:
+    """The longest part of the chain at whose end the product may be stored; empty where there is none."""
+    chain = _chain(work, inlining, eq)
+    while chain and not _wanted(work, inlining, eq, chain):
+        chain.pop()
+        while chain and chain[-1].out in inlining.inline:
+            chain.pop()
     return chain
 
 
-def _alone(work: Work, inlining: Inlining, var: Var) -> Equation | None:
-    """The only reader of a value, if it computes element by element."""
+def _chain(work: Work, inlining: Inlining, eq: Equation) -> list[Equation]:
+    """The readers of a product, each the only one of the last, up to one that others need in memory."""
+    chain: list[Equation] = []
+    while (next := _reader(work, inlining, (chain[-1] if chain else eq).out)) is not None:
+        chain.append(next)
+        if next.out not in inlining.inline and not _often(inlining, next.out):
+            break
+    while len(chain) > 1 and _only_shows(work, inlining, chain[-1].out):
+        chain.pop()
+    return chain
+
+
+def _only_shows(work: Work, inlining: Inlining, var: Var) -> bool:
+    """Whether it is a view, and no result: better what it shows is stored, under the user's name."""
+    view = var in inlining.inline and var in inlining.patterns and inlining.patterns[var].view
+    return view and not _kept(work, inlining, var)
+
+
+def shared(inlining: Inlining, chain: list[Equation]) -> tuple[Var, ...]:
+    """The values on the way to the end of a chain of which an element is read more than once."""
+    return tuple(eq.out for eq in chain[:-1] if _often(inlining, eq.out))
+
+
+def _often(inlining: Inlining, var: Var) -> bool:
+    return len(inlining.readers.get(var, ())) > 1 or inlining.evals[var] > var.type.size
+
+
+def _reader(work: Work, inlining: Inlining, var: Var) -> Equation | None:
+    """What alone reads a value, element by element; or beside what it alone reads (x > 0 and x, in a rectifier)."""
     readers = inlining.readers.get(var, [])
+    if _kept(work, inlining, var) or not all(_alike(work, eq, var) for eq in readers):
+        return None
+    for last in readers:
+        aside = [eq.out for eq in readers if eq is not last]
+        if all(_only_for(work, inlining, v, last) for v in aside):
+            return last
+    return None
+
+
+def _only_for(work: Work, inlining: Inlining, var: Var, reader: Equation) -> bool:
+    """Whether a value is computed in that equation and nowhere else."""
+    alone = inlining.readers.get(var) == [reader] and not _kept(work, inlining, var)
+    return alone and var in inlining.inline
+
+
+def _kept(work: Work, inlining: Inlining, var: Var) -> bool:
+    """Whether something else than an equation needs the value."""
     kept = var in work.exports or var in work.stored or var in inlining.scalars
-    if len(readers) != 1 or kept or inlining.others.get(var):
-        return None
-    (eq,) = readers
+    return kept or bool(inlining.others.get(var))
+
+
+def _alike(work: Work, eq: Equation, var: Var) -> bool:
+    """Whether it computes an element of its result for each of the value's, on the same ticks."""
     if not isinstance(eq.rhs, Apply) or isinstance(code_of(eq.rhs, eq.out), Kernel):
-        return None
+        return False
     shape = eq.out.type.shape
-    alike = shape and prod(shape) == var.type.size and work.clocks[eq.out] == work.clocks[var]
-    return eq if alike else None
+    return bool(shape) and prod(shape) == var.type.size and work.clocks[eq.out] == work.clocks[var]
 
 
 def _wanted(work: Work, inlining: Inlining, eq: Equation, chain: list[Equation]) -> bool:
     """Whether each element of the chain's end takes the product's at the same place; and the user says so, or it pays."""
     end = chain[-1].out
-    probe = Probe(work, inlining.inline - {end})
+    probe = Probe(work, inlining.inline.union(shared(inlining, chain)) - {end})
     if probe.elements(end, end.type.shape, own=True).get(eq.out) is not True:
         return False
     return bool(_wish(eq)) or _pays(work, inlining, eq, chain)
@@ -132,6 +185,8 @@ def _pays(work: Work, inlining: Inlining, eq: Equation, chain: list[Equation]) -
     for var in Probe(work, inlining.inline).whole(eq.rhs.args):
         if var in work.olds and squeezed(var.type.shape) == squeezed(end.type.shape):
             return False
+    if eq.rhs.op in REDUCTIONS:
+        return True
     in_lanes = extents_of(dims(use), use.params, use.out.format).lane_order
     return not in_lanes or sum(map(_effort, chain)) <= LANE_WORK_MAX
 
@@ -175,6 +230,8 @@ class Fused:
     made: Var
     var: Var
     place: Place
+    shared: tuple[Var, ...]
+    """Values on the way that are read more than once."""
     scratch: Callable[[], Place] | None
     """Makes memory for partial sums; None where they may lie in `place`."""
     unfinished: Place | None = None
@@ -222,8 +279,12 @@ class Fused:
         """The reader's element, given the product's."""
         self.names[self.made] = rounded(self.w, value, self.made.type.format)
         with self.puller.sharing():
+            for var in self.shared:
+                there = same_element(index, self.made.type.shape, var.type.shape)
+                self.names[var] = self.w.let(self.puller.computed(var, there))
             found = self.puller.computed(self.var, self._there(index))
-        del self.names[self.made]
+        for var in (self.made, *self.shared):
+            del self.names[var]
         return found
 
     def _in_lanes(self, index: Index, value: Expr) -> Expr | None:

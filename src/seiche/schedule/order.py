@@ -218,6 +218,7 @@ class _Scheduler:
             for p in preds:
                 self.next[p].append(i)
         self.unread = {v: len(r) for v, r in graph.readers.items()}
+        self.nexts = {graph.work.root(s.next) for s in graph.work.states}
         self.ready = {i for i, n in enumerate(self.waiting) if n == 0}
         self.groups: list[Group] = []
         self.members: set[int] = set()
@@ -256,12 +257,13 @@ class _Scheduler:
             return False
         return all(same for p, same in self.graph.after[i].items() if p in self.members)
 
-    def _cost(self, i: int) -> tuple[int, int, int]:
+    def _cost(self, i: int) -> tuple[int, int, int, int]:
         """Stay on the clock; then what frees memory; then kernels and scalars, so that loops find company; then the program's order."""
         task = self.graph.tasks[i]
         moved = not self.groups or task.clock != self.groups[-1].clock
-        late = isinstance(task.unit, Keep) or (bool(task.squeezed) and self._freed(task) < FREES)
-        return (int(late), int(moved), self.rank[i])
+        frees = self._freed(task) >= FREES
+        late = isinstance(task.unit, Keep) or (bool(task.squeezed) and not frees)
+        return (int(late), int(moved), int(not frees), self.rank[i])
 
     def _freed(self, task: Task) -> int:
         freed = sum(
@@ -269,8 +271,11 @@ class _Scheduler:
             for v in task.reads
             if self.unread[v] == 1 and v in self.graph.producer and v not in self.graph.work.olds
         )
-        made = task.unit.var.type.nbytes if isinstance(task.unit, Compute) else 0
-        return freed - made
+        unit = task.unit
+        made = unit.var.type.nbytes if isinstance(unit, Compute | Fill) else 0
+        # A window of the past moves on in the memory of its state.
+        kept = isinstance(unit, Fill) and unit.var in self.nexts
+        return freed - (0 if kept else made)
 
 
 def _depth_first(graph: Graph) -> Iterable[int]:

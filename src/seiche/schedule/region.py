@@ -29,6 +29,7 @@ from seiche.schedule.carry import same_place
 from seiche.schedule.fuse import Fused, merged, settle
 from seiche.schedule.homes import Homes
 from seiche.schedule.order import Graph, Group, schedule, soften
+from seiche.schedule.packing import pack_products
 from seiche.schedule.plan import ProductFact
 from seiche.schedule.pull import Index, Puller, is_move, named, rounded, stem_of, use_of
 from seiche.schedule.rows import write_rows
@@ -106,6 +107,7 @@ class Region:
 
     def __init__(self, shop: Shop, work: Work, trips: int = 1, depth: int = 0) -> None:
         move_on(work)
+        pack_products(work, shop)
         self.shop, self.work, self.trips, self.depth = shop, work, trips, depth
         self.w = shop.w
         self.names: dict[Var, Expr] = {}
@@ -422,7 +424,7 @@ class Region:
         alike = carrier(unit.var.type.format) == carrier(made.type.format)
         over = any(self._shares(v, unit.var) for v in self.homes.made_by[unit.var].reads)
         scratch = None if alike and not over else partial(self.shop.memory, made)
-        return Fused(self.w, self.puller, self.names, made, unit.var, place, scratch)
+        return Fused(self.w, self.puller, self.names, made, unit.var, place, unit.shared, scratch)
 
     def _scratch(self, var: Var, stem: str, type: fmt.Type) -> Buffer:
         """Memory that a kernel needs on the way to a value."""

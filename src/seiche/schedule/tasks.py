@@ -141,12 +141,16 @@ class Compute:
 
 @dataclass(eq=False)
 class Fill:
-    """A kernel. Where it stores an element of `made`, it computes that of `var`, which alone has memory (`fuse`)."""
+    """A kernel. Where it stores an element of `made`, it computes that of `var`, which alone has memory (`fuse`).
+
+    `shared`: the values between them that are computed once for each element.
+    """
 
     var: Var
     apply: Apply
     kernel: Kernel
     made: Var | None = None
+    shared: tuple[Var, ...] = ()
 
 
 @dataclass(eq=False)
