@@ -5,7 +5,7 @@ the plan, which simulates, and one backward, which finds for every moment the be
 response to being elsewhere. A tick of `planner` is one improvement. A tick of `pilot` is 40 ms of the world: it sees where
 the cart is, improves its plan once, pushes, and moves the plan on by a step (model-predictive control).
 
-Li & Todorov 2004; Tassa, Erez & Todorov 2012.
+The algorithm is `examples/ilqr.py`; pushes and places with bounds, beside an interior-point solver, are the example `mpc`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,15 @@ import numpy as np
 
 import seiche as sc
 from examples import cart_pole, show
-from seiche import costate, f32, node, state
-from seiche.ir import tree
+from examples.ilqr import SHARES, Problem, moved_on
+from examples.jacobian import jacobian
+from seiche import f32, node, state
 
 HORIZON, TICK = 50, 0.04
 """Steps of a plan, and the seconds of each."""
 HANGING, UPRIGHT = np.float32([0, 0, np.pi, 0]), np.zeros(4, np.float32)
 NEAR, EFFORT, END = np.float32([0.1, 0.01, 0.1, 0.01]), 0.002, np.float32([20, 5, 50, 5])
 """What it costs to be away from upright at any step, to push, and to be away at the end."""
-SHARES = np.float32([1, 0.7, 0.5, 0.3, 0.15, 0.06, 0.02, 0])
-"""Of a correction: how much of it is tried. The last keeps the plan."""
-
 Array = np.ndarray[Any, Any]
 
 
@@ -37,29 +35,8 @@ def motion(now: sc.Stream, push: sc.Stream) -> sc.Stream:
 
 
 def jacobians(now: sc.Stream, push: sc.Stream) -> tuple[sc.Stream, sc.Stream]:
-    """The derivatives of the motion by where it starts `[4, 4]` and by the push `[4]`: reverse mode, a row at a time."""
-    _, pull = sc.vjp(motion, now, push)
-    rows = [pull(row) for row in np.eye(4, dtype=np.float32)]
-    return sc.stack([by_now for by_now, _ in rows]), sc.stack([by_push for _, by_push in rows])
-
-
-def nothing() -> dict[str, Array]:
-    """A plan without pushes: where it passes, its pushes, the corrections, and the responses to being elsewhere."""
-    shapes = {
-        "place": (HORIZON, 4),
-        "push": (HORIZON,),
-        "correction": (HORIZON,),
-        "response": (HORIZON, 4),
-    }
-    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-
-
-def roll(start: sc.Stream, share: sc.Stream, step: Any) -> tuple[sc.Stream, sc.Stream, sc.Stream]:
-    """A step of the plan, corrected and answering: where it starts, its push, and where it leads."""
-    now = state(start)
-    push = step["push"] + share * step["correction"] + step["response"] @ (now - step["place"])
-    now.next = motion(now, push)
-    return now, push, now.next
+    """The derivatives of the motion by where it starts `[4, 4]` and by the push `[4]`."""
+    return jacobian(motion, now, push)[1]
 
 
 def running(now: sc.Stream, push: sc.Stream) -> sc.Stream:
@@ -67,59 +44,30 @@ def running(now: sc.Stream, push: sc.Stream) -> sc.Stream:
     return 0.5 * (NEAR @ sc.square(now - UPRIGHT) + EFFORT * sc.square(push))
 
 
-def price(start: sc.Stream, share: sc.Stream, plan: Any) -> sc.Stream:
-    """The cost of the whole plan with that share of its corrections."""
-
-    def step(row: Any) -> tuple[sc.Stream, sc.Stream]:
-        now, push, after = roll(start, share, row)
-        return running(now, push), after
-
-    costs, after = sc.over_time(step)(plan)
-    return costs.sum() + 0.5 * (END @ sc.square(after[-1] - UPRIGHT))
+def ending(now: sc.Stream) -> sc.Stream:
+    """The cost of where the plan ends."""
+    return 0.5 * (END @ sc.square(now - UPRIGHT))
 
 
-def improve(start: sc.Stream, share: sc.Stream, step: Any) -> dict[str, sc.Stream]:
-    """A step of the next plan: simulated forward; its correction and response by dynamic programming, backward.
-
-    `slope` and `bend` are the first two derivatives of the cost of all that comes after this step.
-    """
-    now, push, after = roll(start, share, step)
-    a, b = jacobians(now, push)
-    slope, bend = costate(END * (after - UPRIGHT)), costate(np.diag(END))
-    by_now = NEAR * (now - UPRIGHT) + a.T @ slope
-    by_push = EFFORT * push + b @ slope
-    now_now = np.diag(NEAR) + a.T @ bend @ a
-    push_now = b @ bend @ a
-    push_push = EFFORT + b @ bend @ b
-    response = -push_now / push_push
-    slope.prev = by_now + response * by_push
-    bend.prev = now_now + sc.outer(push_now, response)
-    return {"place": now, "push": push, "correction": -by_push / push_push, "response": response}
-
-
-def improved(start: sc.Stream, plan: Any) -> tuple[Any, sc.Stream]:
-    """The next plan, by the best share of the corrections of this one, and the cost of what it does before its own."""
-    costs = sc.over_space(lambda share: price(start, share, plan), len(SHARES))(SHARES)
-    share = sc.take(SHARES, sc.argmin(costs))
-    return sc.over_time(lambda row: improve(start, share, row))(plan), costs.min()
+SWING = Problem(4, HORIZON, motion, running, ending)
 
 
 @node
 def planner(start: f32[4]) -> dict[str, sc.Stream]:
     """An improvement per tick, of a plan from `start`: the cost, and the plan."""
-    plan = state(nothing())
-    plan.next, cost = improved(start, plan)
+    plan = state(SWING.nothing())
+    plan.next, cost = SWING.improved(start, plan)
     return {"cost": cost, **{name: plan.next[name] for name in ("place", "push")}}
 
 
 @node
 def pilot(gust: f32) -> dict[str, sc.Stream]:
     """A step of the world per tick, under a gust (N) that no plan knows of: where the cart is, and the push."""
-    now, plan = state(HANGING), state(nothing())
-    better, cost = improved(now, plan)
+    now, plan = state(HANGING), state(SWING.nothing())
+    better, cost = SWING.improved(now, plan)
     push = better["push"][0]
     now.next = motion(now, push + gust)
-    plan.next = tree.map_tree(lambda x: sc.concatenate([x[1:], x[-1:]]), better)
+    plan.next = moved_on(better)
     return {"now": now, "push": push, "cost": cost}
 
 
@@ -129,7 +77,7 @@ def backward(now: f32[4], push: f32, ends: sc.bool_) -> dict[str, sc.Stream]:
     with sc.frame(max=HORIZON, until=ends):
         step = {"place": now, "push": push, "correction": sc.constant(0.0), "response": sc.zeros(4)}
         # The trajectory is what it is: the rollout starts where it does, and follows its pushes.
-        return improve(now, sc.constant(0.0), step)
+        return SWING.improve(now, sc.constant(0.0), step)
 
 
 # --------------------------------------------------------------------------------------------------------- another way
@@ -198,7 +146,7 @@ def main() -> None:
     show.title("Iterative LQR: simulate forward, improve backward, swing up")
     program = sc.compile(planner, target="c")
     out = program.run(np.tile(HANGING, (60, 1)))
-    plan, costs = nothing(), []
+    plan, costs = SWING.nothing(), []
     for _ in range(60):
         plan, cost = by_numpy(HANGING, plan)
         costs.append(cost)
@@ -236,8 +184,8 @@ def main() -> None:
     same = all(again[k].tobytes() == flown[k][:8].tobytes() for k in again)
     show.fact("interpreter and C, 8 ticks", "the same bits" if same else "DIFFERENT BITS")
     show.look(
-        "improve() in examples/lqr.py: one state, two costates; what textbooks spread over two loops and five arrays;",
-        "backward(): the same function over ticks, in a frame; improved(): eight rollouts side by side.",
+        "improve() in examples/ilqr.py: one state, two costates; what textbooks spread over two loops and five arrays;",
+        "improved(): eight rollouts side by side; backward() in examples/lqr.py: the same over ticks, in a frame.",
     )
 
 

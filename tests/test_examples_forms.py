@@ -16,7 +16,7 @@ from seiche.ir.tree import flatten
 from tests.agreement import same_bits
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-HELPERS = {"__init__", "cart_pole", "show", "text", "trained"}
+HELPERS = {"__init__", "cart_pole", "ilqr", "jacobian", "show", "text", "trained"}
 
 
 def leaves(results: Any) -> list[Any]:

@@ -28,8 +28,8 @@ def trajectory() -> np.ndarray:
 @node
 def whole(start: f32[4], pushes: f32[example.HORIZON]) -> object:
     """An improvement of a plan without corrections, in space."""
-    plan = {**{k: sc.constant(v) for k, v in example.nothing().items()}, "push": pushes}
-    return sc.over_time(lambda row: example.improve(start, sc.constant(0.0), row))(plan)
+    plan = {**{k: sc.constant(v) for k, v in example.SWING.nothing().items()}, "push": pushes}
+    return sc.over_time(lambda row: example.SWING.improve(start, sc.constant(0.0), row))(plan)
 
 
 @pytest.mark.cc
@@ -71,7 +71,7 @@ def test_jacobians_are_complex_steps() -> None:
 
 def test_improvements_are_those_of_numpy() -> None:
     out = sc.compile(example.planner).run(np.tile(example.HANGING, (8, 1)))
-    plan = example.nothing()
+    plan = example.SWING.nothing()
     for k in range(8):
         plan, cost = example.by_numpy(example.HANGING, plan)
         assert out["cost"][k] == pytest.approx(cost, rel=2e-3)
@@ -97,8 +97,11 @@ def test_the_gradient_of_a_price_is_the_adjoint_of_its_sweep() -> None:
     @node
     def slope(start: f32[4], pushes: f32[example.HORIZON]) -> object:
         def cost(pushes: sc.Stream) -> sc.Stream:
-            plan = {**{k: sc.constant(v) for k, v in example.nothing().items()}, "push": pushes}
-            return example.price(start, sc.constant(0.0), plan)
+            plan = {
+                **{k: sc.constant(v) for k, v in example.SWING.nothing().items()},
+                "push": pushes,
+            }
+            return example.SWING.price(start, sc.constant(0.0), plan)
 
         return sc.value_and_grad(cost)(pushes)
 
