@@ -15,7 +15,7 @@ export JAX_PLATFORMS ?= cpu
 
 # Which extras a set installs: .venv/.with-SET is its stamp.
 EXTRAS_demo  := demo
-EXTRAS_dev   := demo,dev,deploy,rl
+EXTRAS_dev   := demo,dev,deploy,rl,worlds,traces
 EXTRAS_bench := demo,peers
 EXTRAS_docs  := demo,docs
 EXTRAS_zig   := zig
@@ -32,11 +32,11 @@ PROGRAMS ?= 2000
 EMULATED ?= 200
 COVERAGE := $(if $(COVER),--cov --cov-report=term --cov-fail-under=$(COVER))
 
-.PHONY: help demo test campaign lint format bench docs clean
+.PHONY: help demo test campaign lint format bench bench-driving docs clean
 
 help:  ## show this list
 	@echo "Seiche: targets of make"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 	@echo "Options: WORKERS=2  COVER=90  PYTEST='-k name'  PROGRAMS=2000  EMULATED=200  PYTHON=python3.12"
 
 demo: $(VENV)/.with-demo $(COMPILER)  ## learn handwritten digits online, interpreted and as C; writes a page
@@ -74,6 +74,11 @@ format: $(VENV)/.with-dev  ## let ruff rewrite the sources
 bench: $(VENV)/.with-bench $(COMPILER)  ## speed, bytes and accuracy beside peers in the same run
 	@echo "==> bench: our figures and the peers', measured in one run"
 	@$(PY) -m bench
+	@echo "==> done. The tables are kept as JSON in build/bench/."
+
+bench-driving: $(VENV)/.with-dev $(COMPILER)  ## the driving example's figures: drivers, seeds, decisions/s, bytes, processors
+	@echo "==> bench-driving: seven drivers, five seeds, beside what learns nothing (about five minutes)"
+	@$(PY) -m bench driving
 	@echo "==> done. The tables are kept as JSON in build/bench/."
 
 docs: $(VENV)/.with-docs $(COMPILER)  ## the documentation as a site

@@ -20,13 +20,17 @@ NAMES = (
     "front",
     "memory",
     "fold",
+    "blocks",
     "matmul",
+    "integers",
     "laws",
     "bptt",
     "deadline",
     "pipeline",
     "endurance",
     "rl",
+    "control",
+    "driving",
 )
 
 

@@ -16,8 +16,10 @@ from typing import Any
 import seiche
 import seiche.lang
 import seiche.learn
+from seiche.backends.falsify.search import Counterexample, Falsification
 from seiche.backends.program import Program, Sparse
 from seiche.backends.program import State as ProgramState
+from seiche.backends.recording import Recording, Track
 from seiche.errors import CODES, Loc
 from seiche.ir.builder import Builder
 from seiche.ir.core import Apply, Equation, Lit, Var
@@ -231,6 +233,10 @@ SECTIONS = {
     "seiche.lang.memory": "Memory",
     "seiche.lang.clocks": "Clocks",
     "seiche.lang.automata": "Modes",
+    "seiche.lang.contracts": "Contracts",
+    "seiche.backends.falsify.search": "Falsification",
+    "seiche.backends.falsify.signals": "Signals",
+    "seiche.backends.recording": "Recordings",
     "seiche.lang.frames": "Frames, time and space",
     "seiche.lang.iterators": "Side by side",
     "seiche.lang.grad": "Derivatives",
@@ -246,6 +252,8 @@ BESIDE: dict[str, tuple[type, ...]] = {
     "seiche.lang.node": (NodeFunction,),
     "seiche.backends.compile": (Program, ProgramState, Sparse, Report),
     "seiche.lang.automata": (Mode,),
+    "seiche.backends.falsify.search": (Falsification, Counterexample),
+    "seiche.backends.recording": (Recording, Track),
 }
 """Classes that users meet without naming them."""
 
@@ -274,8 +282,8 @@ def language_page() -> str:
         if not names:
             continue
         parts.append(f"## {title}\n")
-        if module == "seiche.lang.random":
-            parts += [_module(seiche.random, "sc.random")]
+        if module in ("seiche.lang.random", "seiche.backends.falsify.signals"):
+            parts += [_module(getattr(seiche, names[0]), f"sc.{names[0]}")]
             continue
         if module == "seiche.numbers.formats":
             parts.append(_formats([n for n in names if not callable(getattr(seiche, n))]))
@@ -406,7 +414,7 @@ def _described(format: formats.Format) -> str:
 
 KINDS = {
     "1": "Tracing", "2": "Shapes and formats", "3": "Clocks", "4": "Causality", "5": "First values", "6": "Frames",
-    "7": "Derivatives", "8": "Automata", "9": "Compiling and running",
+    "7": "Derivatives", "8": "Automata and contracts", "9": "Compiling and running",
 }  # fmt: skip
 
 ERRORS_HEAD = f"""{WRITTEN}

@@ -73,7 +73,19 @@ def test_numbers_and_marks() -> None:
     "name",
     [
         pytest.param(n, marks=pytest.mark.long)
-        if n in ("step", "train", "memory", "matmul", "bptt", "pipeline")
+        if n
+        in (
+            "step",
+            "train",
+            "memory",
+            "matmul",
+            "blocks",
+            "integers",
+            "control",
+            "bptt",
+            "pipeline",
+            "driving",
+        )
         else n
         for n in command.NAMES
     ],

@@ -183,7 +183,11 @@ def random_sequence(seed: int) -> Node:
         types = [f64[()], f64[3], bool_[()], i32[()], bool_[()], f64[()]]
         body = programs.grow(rng, types, int(rng.integers(8, 40)), f64, 1, True)
         real = [v for v in body.outputs if v.type.format.is_float]
-        if causal(body, "rows", infer(body))[1] or not real or not any(isinstance(e.rhs, Fby) for e in body.eqs):
+        if (
+            causal(body, "rows", infer(body))[1]
+            or not real
+            or not any(isinstance(e.rhs, Fby) for e in body.eqs)
+        ):
             continue
         body = replace(body, outputs=(real[0],))
         rows = [Var(f"{v.name}s", v.type.format[(5, *v.type.shape)], HERE) for v in body.inputs]

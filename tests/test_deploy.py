@@ -30,7 +30,7 @@ from seiche.errors import InternalError, SeicheError
 from seiche.schedule.lower import lower
 from seiche.schedule.machine import schedule
 from seiche.schedule.target import FOLDER, target
-from tests.deployed import BOARDS, advising, needs_zig, played, sensed, watching
+from tests.deployed import BOARDS, advising, integral, needs_zig, played, sensed, watching
 from tests.machines import gru
 from tests.programs import random_inputs, random_program
 
@@ -66,7 +66,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     done = sc.deploy(watching(), tmp_path / "a" / "b", recorded=sensed())
     assert {p.name for p in done.files} == set(os.listdir(tmp_path / "a" / "b")) == {
         "monitor.h", "monitor.c", "monitor_weights.c", "monitor_replay.c", "monitor_trace.json",
-        "CMakeLists.txt", "README.md", "TRACE.md", "MISRA.md",
+        "CMakeLists.txt", "README.md", "TRACE.md", "MISRA.md", "FLOW.md", "monitor_flow.json",
     }  # fmt: skip
     assert "monitor_weights.c" in (tmp_path / "a" / "b" / "CMakeLists.txt").read_text()
 
@@ -398,7 +398,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("board", ["host", pytest.param("cortex-m4f", marks=pytest.mark.long)])
 def test_no_deviation_from_misra_but_those_listed(tmp_path: Path, board: str) -> None:
     nodes = [*(random_program(seed) for seed in (1, 4, 6)), gru(8, 8)]
-    lowered = [*map(lower, nodes), watching().lowered, advising().lowered]
+    lowered = [*map(lower, nodes), *(p().lowered for p in (watching, advising, integral))]
     for k, one in enumerate(lowered):
         sources = print_c(schedule(one, target(board)).machine)
         write_files(files_of(sources), tmp_path / str(k))

@@ -452,7 +452,9 @@ def _random(seed: int) -> Node:
         rng = np.random.default_rng((seed, attempt))
         types = [REAL, f64[3], bool_[()], i32[()], bool_[()], REAL]
         node = programs.grow(rng, types, int(rng.integers(8, 50)), f64, 2, False)
-        if not causal(node, "node", infer(node))[1] and any(v.type.format.is_float for v in node.outputs):
+        if not causal(node, "node", infer(node))[1] and any(
+            v.type.format.is_float for v in node.outputs
+        ):
             return node
     raise AssertionError(seed)
 

@@ -119,6 +119,46 @@ def test_a_saved_learner_goes_on_bit_for_bit_on_another_target(name, tmp_path):
     assert bits(interpreted) == last
 
 
+def test_an_agent_at_work_learns_nothing_and_acts_greedily():
+    """Half of a run at school, half at work: weights and scales stand still, and no action is drawn by chance."""
+    agent = rl.StreamQ(4, 2, hidden=6, explore=1.0)
+
+    @sc.node
+    def working(learns: sc.bool_):
+        _, said = rl.interaction(
+            lambda a: cart_pole.cart_pole(a, sc.random.key(3)),
+            lambda *x: agent(*x, learns=learns),
+            0,
+        )
+        return said.action, said.error
+
+    program = sc.compile(working)
+    program.run(np.ones(40, np.bool_))
+    before = {n: v for n, v in program.state.items() if "/weights/" in n or "moments" in n}
+    _, error = program.run(np.zeros(40, np.bool_))
+    assert len(before) > 8 and not error.any()
+    for name, value in before.items():
+        np.testing.assert_array_equal(program.state[name], value, err_msg=name)
+
+
+def test_a_kappa_may_rise():
+    """A schedule that stands is its number; one that rises makes smaller steps."""
+
+    def after(kappa):
+        program = sc.compile(closed(rl.StreamQ(4, 2, hidden=6, kappa=kappa)))
+        program.run(ticks=30)
+        return bits(program), np.concatenate(
+            [v.ravel() for n, v in program.state.items() if "/weights/" in n]
+        )
+
+    plain, same, rising = (after(k) for k in (2.0, learn.Constant(2.0), learn.Linear(2, 1e6, 10)))
+    weights = {n: v for n, v in plain[0].items() if "step" not in n}
+    assert {n: same[0][n] for n in weights} == weights
+    fresh = sc.compile(closed(rl.StreamQ(4, 2, hidden=6))).state
+    start = np.concatenate([v.ravel() for n, v in fresh.items() if "/weights/" in n])
+    assert np.abs(rising[1] - start).sum() < 0.7 * np.abs(plain[1] - start).sum()
+
+
 @in_c
 def test_two_programs_that_take_turns_are_the_one_program():
     agent = rl.StreamQ(4, 2, hidden=8)

@@ -50,16 +50,23 @@ class Sight(NamedTuple):
     opens: Stream
 
 
-def seen(experience: Experience, discount: float, horizon: int | None = None) -> Sight:
+def seen(
+    experience: Experience,
+    discount: float,
+    horizon: int | None = None,
+    counts: Stream | bool = True,
+) -> Sight:
     """Normalised features, with the time left beside them where there is a `horizon` (ticks): -1/2 to 1/2 over an episode.
+
+    Ticks where `counts` does not hold move no scale.
 
     The preparation of Elsayed, Vasan & Mahmood 2024, section 3.
     """
     opens = fby(True, experience.ended)
-    features = normalised(experience.observation)
+    features = normalised(experience.observation, counts)
     if horizon is not None:
         age = state(0, until=experience.ended)
         age.next = age + 1
         features = f.concatenate([features, f.reshape(age.to(f32) / float(horizon) - 0.5, 1)])
-    reward = scaled_reward(experience.reward, opens, experience.ended, discount)
+    reward = scaled_reward(experience.reward, opens, experience.ended, discount, counts)
     return Sight(features, reward, experience.terminated, opens)

@@ -1,12 +1,14 @@
 """Gymnasium on both sides: learners of this language in its environments, worlds of this language as its environments.
 
-The one module that imports Gymnasium (the extra `rl`); it is not imported by `seiche.learn.rl`.
+The one module that imports Gymnasium (the extra `rl`); it is not imported by `seiche.learn.rl`. Environments of other packages
+are Gymnasium's too: `gymnasium.make("highway_env:highway-fast-v0")` imports the package that has them (the extra `worlds`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count, repeat
 from typing import Any, Protocol
 
 import gymnasium
@@ -32,33 +34,61 @@ class Stepped(Protocol):
         ...
 
 
+Environment = gymnasium.Env[Any, Any]
+
+
 @dataclass
 class Episodes:
-    """What came of an agent in an environment: returns and lengths (actions) of the episodes that ended."""
+    """What came of an agent in an environment: of the episodes that ended, in the order of their ends.
+
+    Their returns and lengths (actions), and what the environment said besides at their last step (`info`).
+    """
 
     returns: list[float] = field(default_factory=list[float])
     lengths: list[int] = field(default_factory=list[int])
+    infos: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]], compare=False)
+
+    def share(self, fact: str, last: int = 0) -> float | None:
+        """In which part of the (last so many) episodes the last step said that so it is; None where it says no such thing.
+
+        >>> Episodes(infos=[{"crashed": True}, {"crashed": False}]).share("crashed")
+        0.5
+        """
+        said = [bool(info[fact]) for info in self.infos[-last:] if fact in info]
+        return float(np.mean(said)) if said else None
 
 
-def sizes(env: gymnasium.Env[Any, Any]) -> tuple[int, int, bool]:
+def sizes(env: Environment) -> tuple[int, int, bool]:
     """`(observations, actions, whether actions are continuous)`: what an agent for this environment is made with.
+
+    Observations of any shape are told as one vector. TypeError for spaces that are not supported, which says why.
 
     >>> import gymnasium
     >>> sizes(gymnasium.make("CartPole-v1")), sizes(gymnasium.make("Pendulum-v1"))
     ((4, 2, False), (3, 1, True))
     """
     observation, action = env.observation_space, env.action_space
-    if not isinstance(observation, spaces.Box) or len(observation.shape) != 1:
-        raise TypeError(f"observations must be a vector of reals, not {observation}")
+    if not isinstance(observation, spaces.Box):
+        hint = "gymnasium.wrappers.FlattenObservation makes one of parts, goals and choices"
+        raise TypeError(f"observations must be an array of reals (Box), not {observation}; {hint}")
+    observations = int(np.prod(observation.shape))
     if isinstance(action, spaces.Discrete):
-        return observation.shape[0], int(action.n), False
-    if isinstance(action, spaces.Box) and len(action.shape) == 1:
-        return observation.shape[0], action.shape[0], True
-    raise TypeError(f"actions must be discrete or a vector of reals, not {action}")
+        return observations, int(action.n), False
+    reals = isinstance(action, spaces.Box) and np.issubdtype(action.dtype, np.floating)
+    shape = action.shape or ()
+    if not reals or len(shape) != 1:
+        why = "one choice (Discrete) or a vector of reals (Box of one dimension)"
+        hint = "a wrapper must make one of them, such as a Discrete of all combinations"
+        raise TypeError(f"actions must be {why}, not {action}; {hint}")
+    return observations, shape[0], True
 
 
-def learner(agent: Callable[..., Any], observations: int) -> NodeFunction:
+def learner(
+    agent: Callable[..., Any], observations: int, instances: int | None = None
+) -> NodeFunction:
     """The node of an agent alone: experience in, its action out, for `sc.compile`.
+
+    With `instances`, the agent acts for that many environments side by side (`PPO`): all have a first length of `instances`.
 
     >>> import seiche as sc
     >>> agent = sc.learn.rl.StreamQ(observations=4, actions=2)
@@ -69,47 +99,129 @@ def learner(agent: Callable[..., Any], observations: int) -> NodeFunction:
     def act(observation: Any, reward: Any, terminated: Any, truncated: Any) -> Stream:
         return agent(observation, reward, terminated, truncated).action
 
-    types = {"reward": f32, "terminated": bool_, "truncated": bool_}
-    act.__annotations__ = {"observation": f32[(observations,)], **types}
+    side = () if instances is None else (instances,)
+    shapes = {"observation": (*side, observations), "reward": side}
+    act.__annotations__ = {n: f32[shape] if shape else f32 for n, shape in shapes.items()}
+    for name in ("terminated", "truncated"):
+        act.__annotations__[name] = bool_[side] if side else bool_
     return node(act)
 
 
-def train(
-    program: Stepped, env: gymnasium.Env[Any, Any], steps: int, seed: int | None = None
-) -> Episodes:
-    """So many steps of an environment under a compiled `learner`, which learns as it goes; its state is kept.
+def scaled(action: Any, space: spaces.Space[Any]) -> Any:
+    """An agent's action as an environment takes it; ValueError where it is not finite.
 
-    Continuous actions are clipped to the environment's bounds. An episode's last observation is told to the learner too,
-    which answers; that answer is not used.
+    A choice counts from the first of the environment's. A real of -1 to 1 (clipped to that) becomes one of its bounds; where
+    a bound is missing, it is taken as it is, but for the other bound.
+
+    >>> scaled(np.int32(2), spaces.Discrete(3, start=5))
+    7
+    >>> scaled(np.float32([0.5, -9.0]), spaces.Box(np.float32([-2.0, 0.0]), np.float32([2.0, 1.0]))).tolist()
+    [1.0, 0.0]
+    """
+    if isinstance(space, spaces.Discrete):
+        return int(action) + int(space.start)
+    assert isinstance(space, spaces.Box)
+    if not np.isfinite(action).all():
+        raise ValueError(f"the agent's action is not finite: {action}")
+    low, high = space.low, space.high
+    bounded = np.isfinite(low) & np.isfinite(high)
+    base, wide = np.where(bounded, low, -1.0), np.where(bounded, high - low, 2.0)
+    inside = base + (np.clip(action, -1.0, 1.0) + 1.0) / 2.0 * wide
+    action = np.where(bounded, inside, action)
+    return np.clip(action, low, high).astype(space.dtype)
+
+
+def train(
+    program: Stepped,
+    env: Environment | Sequence[Environment],
+    steps: int,
+    seed: int | None = None,
+    watch: Callable[[int, Episodes], None] | None = None,
+) -> Episodes:
+    """So many decisions in an environment by a compiled `learner`, which learns as it goes; its state is kept.
+
+    With a sequence of environments, they go side by side, seeded one after the other. Continuous actions are scaled
+    (`scaled`). An episode's last observation is told to the learner too, which answers; that answer is not used. After the last
+    decision the episode is cut (truncated), so that a further call goes on rightly. `watch` is called after each tick, with
+    the decisions so far. ValueError where an observation, a reward or an action is not finite.
     """
     done = Episodes()
-    space = env.action_space
-    observation, _ = env.reset(seed=seed)
-    told = (0.0, False, False)
-    total, length = 0.0, 0
-    for _ in range(steps):
-        action = program.step(np.asarray(observation, np.float32), *_flags(*told))
-        observation, reward, terminated, truncated, _ = env.step(_allowed(action, space))
-        told = (float(reward), bool(terminated), bool(truncated))
-        total, length = total + told[0], length + 1
-        if terminated or truncated:
-            program.step(np.asarray(observation, np.float32), *_flags(*told))
-            done.returns.append(total)
-            done.lengths.append(length)
-            observation, _ = env.reset()
-            told, total, length = (0.0, False, False), 0.0, 0
+    envs = [env] if isinstance(env, gymnasium.Env) else list(env)
+    seeds = [None if seed is None else seed + k for k in range(len(envs))]
+    seats = [_Seat(e, chain([s], repeat(None)), done) for e, s in zip(envs, seeds)]
+    alone, taken = isinstance(env, gymnasium.Env), 0
+    while taken < steps:
+        actions = program.step(*_told(seats, alone))
+        taken += sum(seat.carry(a) for seat, a in zip(seats, [actions] if alone else actions))
+        if watch is not None:
+            watch(taken, done)
+    for seat in seats:
+        seat.truncated = not seat.terminated
+    program.step(*_told(seats, alone))
     return done
 
 
-def _flags(reward: float, terminated: bool, truncated: bool) -> tuple[Array, Array, Array]:
-    return np.array(reward, np.float32), np.array(terminated), np.array(truncated)
+def trial(program: Stepped, env: Environment, episodes: int, seed: int = 0) -> Episodes:
+    """So many episodes of an environment under a compiled `learner`, whose seeds are `seed`, `seed + 1` and so on.
+
+    Whether it learns meanwhile is the agent's own matter: `learns=False` of `StreamQ`.
+    """
+    seat = _Seat(env, count(seed), Episodes())
+    while len(seat.done.returns) < episodes:
+        seat.carry(program.step(*_told([seat], alone=True)))
+    program.step(*_told([seat], alone=True))
+    return seat.done
 
 
-def _allowed(action: Any, space: Any) -> Any:
-    """An action as the environment takes it."""
-    if isinstance(space, spaces.Discrete):
-        return int(action) + int(space.start)
-    return np.clip(action, space.low, space.high)
+@dataclass
+class _Seat:
+    """An environment, and what it says now, in the order of `Experience`."""
+
+    env: Environment
+    seeds: Iterator[int | None]
+    done: Episodes
+
+    def __post_init__(self) -> None:
+        self._open()
+
+    def _open(self) -> None:
+        observation, _ = self.env.reset(seed=next(self.seeds))
+        self._sees(observation, 0.0)
+        self.terminated = self.truncated = False
+        self.total, self.length = 0.0, 0
+
+    def _sees(self, observation: Any, reward: Any) -> None:
+        """Keeps what is told to the learner."""
+        self.observation = np.asarray(observation, np.float32).reshape(-1)
+        self.reward = float(reward)
+        if not (np.isfinite(self.observation).all() and np.isfinite(self.reward)):
+            raise ValueError(f"{self.env} says what is not finite: {observation}, reward {reward}")
+
+    def carry(self, action: Any) -> int:
+        """Carries an action out, or opens the next episode after an end; how many decisions that was."""
+        if self.terminated or self.truncated:
+            self._open()
+            return 0
+        action = scaled(action, self.env.action_space)
+        observation, reward, self.terminated, self.truncated, info = self.env.step(action)
+        self._sees(observation, reward)
+        self.total, self.length = self.total + self.reward, self.length + 1
+        if self.terminated or self.truncated:
+            self.done.returns.append(self.total)
+            self.done.lengths.append(self.length)
+            self.done.infos.append(info)
+        return 1
+
+    def said(self) -> tuple[Array, Array, Array, Array]:
+        """As the learner takes it."""
+        ends = np.array(self.terminated, bool), np.array(self.truncated, bool)
+        return self.observation, np.array(self.reward, np.float32), *ends
+
+
+def _told(seats: Sequence[_Seat], alone: bool) -> Iterable[Array]:
+    """What one environment says, or several, beside each other."""
+    said = [seat.said() for seat in seats]
+    return said[0] if alone else [np.stack(each) for each in zip(*said)]
 
 
 class World(gymnasium.Env[Any, Any]):

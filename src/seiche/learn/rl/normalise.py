@@ -42,8 +42,8 @@ def moments(x: Stream, counts: Stream | bool = True) -> tuple[Stream, Stream]:
         return mean.next, f.where(several, spread.next * unbiased, 1.0)
 
 
-def normalised(x: Stream) -> Stream:
-    """x less its running mean, over its running standard deviation, elementwise.
+def normalised(x: Stream, counts: Stream | bool = True) -> Stream:
+    """x less its running mean, over its running standard deviation, elementwise; of the ticks where `counts` holds.
 
     >>> import seiche as sc
     >>> @sc.node
@@ -53,16 +53,23 @@ def normalised(x: Stream) -> Stream:
     array([0.   , 0.707, 1.   ], dtype=float32)
     """
     with trace.instance("normalised"):
-        mean, variance = moments(x)
+        mean, variance = moments(x, counts)
         return (x - mean) / f.sqrt(variance + EPSILON)
 
 
-def scaled_reward(reward: Stream, opens: Stream, ended: Stream, discount: float = 0.99) -> Stream:
+def scaled_reward(
+    reward: Stream,
+    opens: Stream,
+    ended: Stream,
+    discount: float = 0.99,
+    counts: Stream | bool = True,
+) -> Stream:
     """The reward over the running standard deviation of the discounted sum of rewards, which starts anew after `ended`.
 
         u' = discount u + reward        result = reward / sqrt(variance of u' + epsilon)
 
-    Ticks where an episode `opens` have no reward and do not count (Engstrom et al. 2020, appendix A.1).
+    Ticks where an episode `opens` have no reward and do not count, nor those where `counts` does not hold (Engstrom et al.
+    2020, appendix A.1).
 
     >>> import seiche as sc
     >>> @sc.node
@@ -74,5 +81,5 @@ def scaled_reward(reward: Stream, opens: Stream, ended: Stream, discount: float 
     with trace.instance("scaled_reward"):
         earned = state(0.0, until=ended, format=reward.format)
         earned.next = f.where(opens, 0.0, discount * earned + reward)
-        _, variance = moments(earned.next, ~opens)
+        _, variance = moments(earned.next, ~opens & counts)
         return f.where(opens, 0.0, reward / f.sqrt(variance + EPSILON))

@@ -39,7 +39,7 @@ class ObGD:
     """
 
     rate: float = 1.0
-    kappa: float = 2.0
+    kappa: float | Stream = 2.0
     discount: float = 0.99
     trace: float = 0.8
 

@@ -10,7 +10,7 @@ from seiche.lang import functions as f
 from seiche.lang import random, trace
 from seiche.lang.grad import value_and_grad
 from seiche.lang.memory import state
-from seiche.lang.stream import Stream, Tensor
+from seiche.lang.stream import Stream, Tensor, as_stream
 from seiche.learn.layer import Layer, Params
 from seiche.learn.optimiser import Rate, rate_now
 from seiche.learn.rl.experience import Experience, seen
@@ -18,6 +18,7 @@ from seiche.learn.rl.keeping import kept
 from seiche.learn.rl.network import streaming_mlp
 from seiche.learn.rl.obgd import ObGD
 from seiche.learn.schedules import Linear
+from seiche.numbers.formats import bool_
 
 
 class Decision(NamedTuple):
@@ -37,7 +38,8 @@ class StreamQ:
         error = reward + discount max Q(x', ·; w) - Q(x, a; w)      (without the max where x' is terminal)
         w'    = ObGD(error, traces)                                  traces' = discount trace traces + grad Q(x', a'; w')
 
-    The action is greedy but for a share `explore` of the ticks (a number, or a schedule of the tick). Traces are cut where an
+    The action is greedy but for a share `explore` of the ticks; `explore` and `kappa` (the caution of ObGD's steps) are numbers,
+    or schedules of the tick: a `kappa` that rises lets a policy settle. Traces are cut where an
     episode opens and where the action taken is not a greedy one (Watkins 1989). Nothing is stored but weights, traces and
     moments: three numbers per weight and tick. `horizon`, where given, adds the time since the episode opened, over
     `horizon`, to the features; `network` takes the place of `streaming_mlp`, which has `hidden` units.
@@ -57,7 +59,7 @@ class StreamQ:
     discount: float = 0.99
     trace: float = 0.8
     rate: float = 1.0
-    kappa: float = 2.0
+    kappa: Rate = 2.0
     explore: Rate = field(default_factory=lambda: Linear(1.0, 0.01, steps=25_000))
     horizon: int | None = None
     network: Layer | None = None
@@ -69,10 +71,10 @@ class StreamQ:
         inputs = self.observations + (self.horizon is not None)
         return self.network or streaming_mlp(inputs, self.actions, self.hidden)
 
-    @property
-    def optimiser(self) -> ObGD:
-        """What turns errors into weights."""
-        return ObGD(self.rate, self.kappa, self.discount, self.trace)
+    def optimiser(self, step: Stream) -> ObGD:
+        """What turns errors into weights at that tick."""
+        kappa = as_stream(self.kappa(step)) if callable(self.kappa) else self.kappa
+        return ObGD(self.rate, kappa, self.discount, self.trace)
 
     def init(self) -> Params:
         """Fresh weights."""
@@ -85,31 +87,37 @@ class StreamQ:
         terminated: Tensor,
         truncated: Tensor,
         key: Tensor | None = None,
+        learns: Tensor = True,
     ) -> Decision:
-        """One tick. `key` (u32[2]) is that of the random choices; instances side by side need one each."""
+        """One tick. `key` (u32[2]) is that of the random choices; instances side by side need one each.
+
+        Where `learns` does not hold, it acts greedily, and weights and moments stand still: a trained agent at work.
+        """
         with trace.instance("stream_q"):
             experience = Experience.of(observation, reward, terminated, truncated)
-            x = seen(experience, self.discount, self.horizon)
+            learns = as_stream(learns, bool_)
+            x = seen(experience, self.discount, self.horizon, learns)
             said = state(0.0)
-            w, e = kept("weights", self.init()), kept("traces", self.optimiser.init(self.init()))
+            tick = state(0)
+            tick.next = tick + 1
+            optimiser = self.optimiser(tick)
+            w, e = kept("weights", self.init()), kept("traces", optimiser.init(self.init()))
             ahead = f.where(x.terminated, 0.0, f.max(self.net(w, x.features)))
-            error = f.where(x.opens, 0.0, x.reward + self.discount * ahead - said)
-            w.next = self.optimiser.update(error, e, w)
+            error = f.where(x.opens | ~learns, 0.0, x.reward + self.discount * ahead - said)
+            w.next = optimiser.update(error, e, w)
             (value, (action, greedy)), slope = value_and_grad(self._choice, has_aux=True)(
-                w.next, x.features, self._draw(key)
+                w.next, x.features, self._draw(tick, key, learns)
             )
             said.next = value
-            e.next = self.optimiser.accumulate(slope, e, cut=x.opens | ~greedy)
+            e.next = optimiser.accumulate(slope, e, cut=x.opens | ~greedy | ~learns)
             return Decision(action, value, error)
 
-    def _draw(self, key: Tensor | None) -> Any:
+    def _draw(self, tick: Stream, key: Tensor | None, learns: Stream) -> Any:
         """`(whether to explore, the action to explore)`."""
-        tick = state(0)
-        tick.next = tick + 1
         root = random.key(self.seed) if key is None else key
         whether, which = random.split(random.fold_in(root, tick))
         explores = random.uniform(whether) < rate_now(self.explore, {"step": tick})
-        return explores, random.randint(which, self.actions)
+        return explores & learns, random.randint(which, self.actions)
 
     def _choice(self, w: Params, features: Stream, draw: Any) -> tuple[Stream, Any]:
         values = self.net(w, features)
