@@ -410,15 +410,14 @@ def test_random_programs_agree(first: int) -> None:
 def test_the_law_notices_a_wrong_function(monkeypatch: pytest.MonkeyPatch) -> None:
     tanh = table.TABLE["tanh"]
     monkeypatch.setitem(table.TABLE, "tanh", lambda use, x: tanh(use, x) * 1.0005)
-    noticed = 0
-    for seed in range(40):
+    for seed in range(400):
         program = random_program(seed, 12)
-        try:
-            if "tanh" in str(program):
+        if "tanh" in str(program):
+            try:
                 judge_xla(program, seed)
-        except Disagreement:
-            noticed += 1
-    assert noticed
+            except Disagreement:
+                return
+    raise AssertionError("no program of these seeds notices a tanh that is wrong by 0.05 %")
 
 
 # Devices.
