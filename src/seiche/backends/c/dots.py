@@ -72,6 +72,12 @@ static inline void dot_bytes_x{n}(SEICHE_I32X{n} *sum, const SEICHE_U32X{n} *a, 
 }}
 """
 
+SPARE = """\
+#if !({vnni}) || defined(SEICHE_NO_ASM)
+{halves}#endif
+"""
+"""Halves that the bytes alone call: unused where there is an instruction for bytes."""
+
 SHARED = """\
 /* Sums of 32 bits side by side, to each of which the products of the parts of two words are added. */
 #if defined(__GNUC__) && !defined(SEICHE_NO_VECTORS)
@@ -96,11 +102,7 @@ def dots(wanted: list[tuple[str, int]]) -> str:
     if not wanted:
         return ""
     pairs = sorted(set(wanted), key=lambda one: (one[1], one[0]))
-    functions = "".join(
-        form.format(n=n, nbytes=4 * n, v="v" if n == 16 else "x", vnni=VNNI[n], avx=AVX[n])
-        for n in sorted({n for _, n in pairs})
-        for form in (HALVES, *((BYTES,) if ("dot_bytes", n) in pairs else ()))
-    )
+    functions = "".join(_functions(pairs, n) for n in sorted({n for _, n in pairs}))
     vectors = "\n".join(
         f"#define {dot_name(f, n)}(sum, a, w) {f}_x{n}(&(sum), &(a), &(w))" for f, n in pairs
     )
@@ -108,3 +110,14 @@ def dots(wanted: list[tuple[str, int]]) -> str:
         f"#define {dot_name(f, n)}(sum, a, w) ((sum) = {f}((sum), (a), (w)))" for f, n in pairs
     )
     return SHARED.format(functions=functions, vectors=vectors, arrays=arrays)
+
+
+def _functions(pairs: list[tuple[str, int]], n: int) -> str:
+    """What the sums in vectors of n call."""
+    words = {"n": n, "nbytes": 4 * n, "v": "v" if n == 16 else "x", "vnni": VNNI[n], "avx": AVX[n]}
+    halves = HALVES.format(**words)
+    if ("dot_bytes", n) not in pairs:
+        return halves
+    if ("dot_halves", n) not in pairs:
+        halves = SPARE.format(halves=halves, **words)
+    return halves + BYTES.format(**words)
