@@ -401,6 +401,7 @@ def test_a_short_frame_is_no_error_where_the_work_before_was_short(target: Any) 
     assert error.value.code == "SE913" and f"at tick {23 + fact.ticks}" in str(error.value)
 
 
+@pytest.mark.long
 @pytest.mark.cc
 def test_saved_in_the_midst_of_the_work(tmp_path: Path) -> None:
     xs, ys = rows(100)

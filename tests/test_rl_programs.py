@@ -220,12 +220,14 @@ def test_stream_actor_critic_balances_the_pole():
     assert gained(example.balance_ac, 60_000) > 400
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @in_c
 def test_ppo_balances_poles():
     assert gained(example.balance_ppo, 10_000) > 400
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @in_c
 def test_dqn_balances_the_pole_for_a_while():
@@ -252,6 +254,7 @@ def test_a_fact_that_is_latched_is_what_was_missing():
     assert abs(gained(example.remember, 20_000, last=1000, latch=False)) < 0.15
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @in_c
 def test_a_recurrent_policy_learns_to_remember():
