@@ -72,7 +72,7 @@ def _sum_of_products(
     assert isinstance(state.rhs, Fby | Post)
     total, type = defs.get(state.rhs.arg), state.out.type
     wanted = type.format.exact and type.format.is_float and len(type.shape) == 2
-    if total is None or not wanted or min(type.shape) < 2 or type.nbytes < 4 * SMALLEST:
+    if total is None or not wanted or min(type.shape) < 2 or type.size < SMALLEST:
         return None
     if not isinstance(total.rhs, Apply) or total.rhs.op != "add":
         return None
