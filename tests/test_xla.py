@@ -285,6 +285,23 @@ def test_an_overflow_stops_at_the_same_tick_and_leaves_the_state() -> None:
     assert said[0] == said[1]
 
 
+@node
+def divides_twice(x: f32[4], y: f32[4]) -> Any:
+    """Quotients of quotients."""
+    return x / (x / y), (x / y) / y, (x / y) / (x / y), 1 / (x / y)
+
+
+def test_quotients_are_divided_as_written() -> None:
+    """XLA would multiply first, and overflow or vanish: 1e30 / (1e30 / 1e30) was infinite."""
+    for x in (1e30, 1e-30, 3.0):
+        row = np.full((1, 4), x, np.float32)
+        mine, theirs = (
+            sc.compile(divides_twice, target=t).run(row, row) for t in ("interp", "xla")
+        )
+        for m, t in zip(mine, theirs, strict=True):
+            np.testing.assert_allclose(t, m, rtol=1e-6)
+
+
 def test_wide_types_leave_the_users_setting_alone() -> None:
     @node
     def wide_mean(x: f64, n: sc.i64) -> Any:

@@ -148,7 +148,8 @@ class Body:
                 streams[v] if has else fixed[v] for v, has in zip(eq.rhs.args, mapped, strict=True)
             ]
             use, loc = self.equations.uses[eq], eq.out.loc
-            streams[eq.out] = rowwise.all_rows(eq.rhs.op, use, args, mapped, self.scan.extent, loc)
+            made = rowwise.all_rows(eq.rhs.op, use, args, mapped, self.scan.extent, loc)
+            streams[eq.out] = self.equations.as_written(eq.out, made)
 
     def _sum(self, one: Sum, fixed: Row, streams: Row, length: Array | None) -> Array:
         """The sum over the rows; those beyond the length count for nothing."""

@@ -56,6 +56,7 @@ class Equations:
         self.clocks = infer(node)
         self.sweeps = sweeps(node, self.clocks)
         self.uses = {eq: use_of(eq.rhs) for eq in node.eqs if isinstance(eq.rhs, Apply)}
+        self.divided = _divided(node)
         owed = (*node.outputs, *(check.cond for check in node.checks))
         self.kept = {*owed, *(cond for var in owed for cond, _ in self.clocks[var])}
         self.readers: dict[Var, list[Equation]] = {}
@@ -146,7 +147,8 @@ class Equations:
             case Lit(constant):
                 env[eq.out] = jnp.asarray(constant)
             case Apply(op, args):
-                env[eq.out] = value(op, tuple([env[a] for a in args]), self.uses[eq], eq.out.loc)
+                made = value(op, tuple([env[a] for a in args]), self.uses[eq], eq.out.loc)
+                env[eq.out] = self.as_written(eq.out, made)
             case When(arg):
                 env[eq.out] = env[arg]
             case Merge(cond, yes, no):
@@ -164,6 +166,10 @@ class Equations:
                 raise InternalError(f"the lowered IR has no {type(rhs).__name__}")
         for out in eq.outs:
             env[out] = self.place(out, env[out])
+
+    def as_written(self, var: Var, x: Array) -> Array:
+        """A value that XLA must not see through: x / (x / y) is not x * y / x, which overflows where the other does not."""
+        return lax.optimization_barrier(x) if var in self.divided else x
 
     @cached_property
     def bodies(self) -> dict[Equation, Body]:
@@ -185,6 +191,15 @@ class Equations:
                 case _:
                     pass
         return total
+
+
+def _divided(node: Node) -> frozenset[Var]:
+    """Quotients of floats that are divided again, or divide."""
+    quotients = [
+        eq for eq in node.eqs if isinstance(eq.rhs, Apply) and eq.rhs.op in ("div", "reciprocal")
+    ]
+    made = {eq.out for eq in quotients if eq.out.type.format.kind == "float"}
+    return frozenset(made.intersection(v for eq in quotients for v in operands(eq.rhs)))
 
 
 def every(conditions: Iterable[Array]) -> Array:
