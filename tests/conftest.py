@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # xdist's workers share the cores: a thread pool in each of them only costs. Set before numpy and jax are loaded.
@@ -22,3 +24,16 @@ settings.register_profile(
 )
 settings.register_profile("explore", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+COUNTED = 3
+"""Cases of one test in which lines are counted."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Lines are counted in the first cases of each test only: the others run the same ones, and counting takes as long as they do."""
+    cases = Counter[str]()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        cases[test] += 1
+        if cases[test] > COUNTED:
+            item.add_marker("no_cover")

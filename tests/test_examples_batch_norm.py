@@ -38,7 +38,7 @@ def test_the_gradient_is_that_of_jax(streamed: tuple) -> None:
     losses, dw = streamed
     assert losses.ticks.tolist() == [end - 1 for end in ENDS]
     for k, batch in enumerate(BATCHES[:2]):
-        wanted, theirs = jax.value_and_grad(loss)(
+        wanted, theirs = jax.jit(jax.value_and_grad(loss))(
             example.parameters(), STREAM[0][batch], STREAM[1][batch]
         )
         np.testing.assert_allclose(losses.values[k], wanted, rtol=1e-5)

@@ -88,7 +88,7 @@ def test_the_gradient_is_that_of_jax() -> None:
         )
 
     mine, dw = every_form(slope, SAMPLES[:1], WORD[:1])
-    wanted, theirs = jax.value_and_grad(loss)(
+    wanted, theirs = jax.jit(jax.value_and_grad(loss))(
         example.parameters(), spectra(SAMPLES[0]).astype(np.float32), int(WORD[0])
     )
     np.testing.assert_allclose(mine[0], wanted, rtol=1e-4)

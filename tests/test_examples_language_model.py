@@ -82,7 +82,7 @@ def test_the_gradient_in_both_forms_is_that_of_jax() -> None:
     value, dw = every_form(streamed, *part, np.arange(12) == 11)
     at_once = sc.compile(whole).step(*part)
     w = jax.tree.map(jnp.asarray, example.parameters())
-    wanted, theirs = jax.value_and_grad(loss)(w, hidden, *part)
+    wanted, theirs = jax.jit(jax.value_and_grad(loss))(w, hidden, *part)
     np.testing.assert_allclose(value.values[0], wanted, rtol=1e-5)
     np.testing.assert_allclose(at_once[0], wanted, rtol=1e-5)
     for mine, other, third in by_name(dw, at_once[1], theirs):

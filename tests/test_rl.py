@@ -179,6 +179,7 @@ def test_stream_q_is_the_papers(explore):
     program = sc.compile(gym_learner(agent, 3))
     said = program.run(*told)
     features, reward, opens = prepared(*told, horizon=20)
+    ascent = jax.jit(jax.grad(lambda w, x, action: network(w, x)[action]))
     w = agent.init()
     e, before, errors = jax.tree.map(np.zeros_like, w), 0.0, []
     for t, x in enumerate(features):
@@ -187,8 +188,7 @@ def test_stream_q_is_the_papers(explore):
         w = bounded(w, e, errors[-1], 2.0)
         values, action = network(w, x), int(said.action[t])
         assert explore or values[action] == values.max()
-        slope = jax.grad(lambda w, x=x, a=action: network(w, x)[a])(w)
-        e = faded(e, slope, opens[t] or values[action] < values.max())
+        e = faded(e, ascent(w, x, action), opens[t] or values[action] < values.max())
         before = float(values[action])
     np.testing.assert_allclose(said.error, errors, atol=2e-4)
     close(weights(program, w), w, 2e-4)
@@ -233,6 +233,14 @@ def test_stream_actor_critic_is_the_papers(continuous):
     program = sc.compile(gym_learner(agent, 3))
     said = program.run(*told)
     features, reward, opens = prepared(*told, horizon=20)
+
+    def praised(p, past, action, error):
+        words = network(p, past)
+        doubt = 0.1 * jnp.sign(error) * entropy(words, continuous)
+        return log_probability(words, action, continuous) + doubt
+
+    towards = jax.jit(jax.grad(praised))
+    ascent = jax.jit(jax.grad(lambda v, past: network(v, past)[0]))
     w = agent.init()
     e, errors = jax.tree.map(np.zeros_like, w), []
     for t, x in enumerate(features):
@@ -242,15 +250,9 @@ def test_stream_actor_critic_is_the_papers(continuous):
         past, action = features[t - 1], said.action[t - 1]
         ahead = 0.0 if told[2][t] else DISCOUNT * float(network(w["value"], x)[0])
         error = reward[t] + ahead - float(network(w["value"], past)[0])
-
-        def praised(p, past=past, action=action, error=error):
-            words = network(p, past)
-            doubt = 0.1 * np.sign(error) * entropy(words, continuous)
-            return log_probability(words, action, continuous) + doubt
-
         slope = {
-            "policy": jax.grad(praised)(w["policy"]),
-            "value": jax.grad(lambda v, past=past: network(v, past)[0])(w["value"]),
+            "policy": towards(w["policy"], past, action, error),
+            "value": ascent(w["value"], past),
         }
         e = faded(e, slope, opens[t - 1])
         w = {n: bounded(w[n], e[n], error, k) for n, k in (("policy", 3.0), ("value", 2.0))}
@@ -363,7 +365,7 @@ def test_an_update_of_ppo_is_the_papers(recurrent):
     def objective(w):
         return ppo_loss(agent, w, rows, *judged(w, rows, memory))
 
-    want, slope = jax.value_and_grad(objective)(w)
+    want, slope = jax.jit(jax.value_and_grad(objective))(w)
     norm = np.sqrt(sum((np.asarray(g) ** 2).sum() for g in jax.tree.leaves(slope)))
     assert norm > 0.3, "the bound on the norm is tested too"
     np.testing.assert_allclose(loss, want, rtol=1e-4)
@@ -431,7 +433,7 @@ def test_a_step_of_dqn_is_the_papers(double):
         off = jnp.abs(q(w, drawn.observation)[np.arange(8), drawn.action] - wanted)
         return jnp.where(off < 1, 0.5 * off**2, off - 0.5).mean()
 
-    want, wanted = jax.value_and_grad(objective)(w)
+    want, wanted = jax.jit(jax.value_and_grad(objective))(w)
     loss, found = step(slope, w, target, tuple(drawn))
     np.testing.assert_allclose(loss, want, rtol=1e-5)
     close(found, jax.tree.map(np.asarray, wanted), 1e-4)
