@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from seiche.cli.faults import in_their_words
+from seiche.errors import InternalError
 from tests.commands import call, runner_in
 
 GOOD = """
@@ -110,6 +112,22 @@ def test_check_reports_every_fault_of_every_node(runner: CliRunner) -> None:
     text = call(runner, "check", "bad.py", code=1)
     assert text.count("error[") == 3 and "SE201" in text and "SE203" in text and "SE401" in text
     assert "warning[SE107]" in text and "bad.py:7" in text
+
+
+def test_an_error_of_the_users_own_shows_the_users_frames_alone(
+    runner: CliRunner, tmp_path: Path
+) -> None:
+    code = "import seiche as sc\n\ndef half(x): return x.halved()\n\n@sc.node\ndef slip(x: sc.f32): return half(x)\n"
+    (tmp_path / "own.py").write_text(code)
+    said = call(runner, "check", str(tmp_path / "own.py"), code=1)
+    assert "line 6, in slip" in said and "line 3, in half" in said and "halved" in said, said
+    assert "site-packages" not in said and "node.py" not in said
+
+
+def test_a_fault_of_seiche_itself_keeps_its_frames() -> None:
+    with pytest.raises(InternalError) as caught:
+        raise InternalError("a broken invariant")
+    assert in_their_words(caught.value) is None
 
 
 def test_check_of_a_good_file(runner: CliRunner) -> None:

@@ -17,6 +17,7 @@ from rich.table import Table
 from seiche.backends.compile import compile as compiled
 from seiche.backends.compile import diagnose
 from seiche.backends.program import Sparse
+from seiche.cli.faults import in_their_words
 from seiche.cli.load import node_of, nodes_of, settings, streams
 from seiche.errors import Diagnostic, SeicheError
 from seiche.ir import tree
@@ -55,7 +56,7 @@ TickS = Annotated[float, typer.Option("--tick", help="seconds that a tick takes 
 
 @contextmanager
 def diagnosed() -> Iterator[None]:
-    """Prints a SeicheError as a compiler does, and exits with 1."""
+    """Prints a SeicheError as a compiler does, an error of the user's code with its own frames, and exits with 1."""
     try:
         yield
     except SeicheError as error:
@@ -64,11 +65,21 @@ def diagnosed() -> Iterator[None]:
     except OSError as error:
         err.print(f"{error}", style="bold red", markup=False, highlight=False)
         raise typer.Exit(1) from None
+    except Exception as error:
+        said = in_their_words(error)
+        if said is None:
+            raise
+        err.print(said, markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
 
 
 def plain(text: str) -> None:
     """Prints text as it is."""
     out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count} {thing}{'s' * (count != 1)}"
 
 
 def _show(found: tuple[Diagnostic, ...]) -> None:
@@ -81,7 +92,7 @@ def _show(found: tuple[Diagnostic, ...]) -> None:
     errors = sum(d.severity == "error" for d in found)
     if found:
         err.print(
-            f"{errors} errors, {len(found) - errors} warnings; `seiche explain CODE` tells more",
+            f"{_many(errors, 'error')}, {_many(len(found) - errors, 'warning')}; `seiche explain CODE` tells more",
             style="bold",
         )
 
@@ -294,11 +305,11 @@ def check(target_node: Where, set_: Set = []) -> None:  # noqa: B006
         single = ".py:" in target_node
         nodes = {"": node_of(target_node)} if single else nodes_of(Path(target_node))
         given = settings(set_)
-    found = tuple(d for node in nodes.values() for d in diagnose(node, **given))
+        found = tuple(d for node in nodes.values() for d in diagnose(node, **given))
     _show(found)
     if any(d.severity == "error" for d in found):
         raise typer.Exit(1)
-    out.print(f"{len(nodes)} node{'s' * (len(nodes) != 1)} checked: no errors", style="green")
+    out.print(f"{_many(len(nodes), 'node')} checked: no errors", style="green")
 
 
 @app.command("print")

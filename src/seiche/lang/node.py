@@ -216,6 +216,10 @@ def _ordered(bound: inspect.BoundArguments) -> OrderedDict[str, Any]:
     )
 
 
+DECORATED = 50
+"""Lines among which the `def` of a function is looked for."""
+
+
 def _written(function: Any) -> Any:
     """The Python function behind a method, a partial or an object that is called."""
     inner = inspect.unwrap(function)
@@ -225,8 +229,13 @@ def _written(function: Any) -> Any:
 
 
 def _defined(function: Callable[..., Any]) -> Loc:
+    """Where a function's `def` is: Python counts its decorators in."""
     code = getattr(_written(function), "__code__", None)
-    return Loc(code.co_filename, code.co_firstlineno) if code else trace.here()
+    if code is None:
+        return trace.here()
+    first = Loc(code.co_filename, code.co_firstlineno)
+    below = (Loc(first.file, line) for line in range(first.line, first.line + DECORATED))
+    return next((place for place in below if place.source.startswith("def ")), first)
 
 
 def node(function: Callable[..., Any]) -> NodeFunction:
