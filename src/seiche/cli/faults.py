@@ -5,10 +5,9 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-import seiche
 from seiche.errors import InternalError
 
-HERE = str(Path(seiche.__file__).parent)
+HERE = str(Path(__file__).parents[1])
 
 
 def in_their_words(error: BaseException) -> str | None:
