@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import seiche as sc
 from seiche.backends.c import build
 from seiche.backends.c.binding import CProgram
 from seiche.backends.c.build import Compiler, find_compiler, run_compiler
@@ -27,7 +28,9 @@ from seiche.ir.op import OPS, use
 from seiche.ir.ops.define import draw_extremes
 from seiche.lang.stream import represent
 from seiche.numbers.formats import Type, bool_, f32, f64, i8, i32, i64, u8, u32, u64
+from seiche.schedule.layout import out_layout
 from seiche.schedule.lower import lower
+from seiche.schedule.machine import schedule
 from tests.agreement import same_bits
 from tests.machines import agree, gru, machine_of, online_regression
 from tests.programs import random_program
@@ -64,6 +67,63 @@ def test_literals_are_exact(format: object) -> None:
             number = stripped(text).rstrip("f") if format is f32 else stripped(text)
             back = float.fromhex(number) if "0x" in number else float(number)
             assert struct.pack("d", back) == struct.pack("d", float(dtype.type(x)))
+
+
+NANS = np.array([0x7FC00000, 0xFFC00000, 0x7FC00001, 0xFFD23456], np.uint32).view(np.float32)
+"""Quiet NaNs: the canonical one, and others by sign and payload."""
+
+
+@sc.node
+def nans(at: i32):
+    held = sc.state(NANS)
+    held.next = held
+    small, large = sc.take(NANS, at), sc.take(np.tile(NANS, 8), at + 4)
+    return {
+        "held": held, "small": small, "large": large,
+        "narrow": sc.where(at < 0, 0.0, sc.constant(-NANS[2])),
+        "wide": sc.where(at < 0, 0.0, sc.constant(np.float64(-np.nan), f64)),
+    }  # fmt: skip
+
+
+READ = """
+#include <stdio.h>
+#include "nans.h"
+int main(void)
+{
+    static struct nans self;
+    static struct nans_in in;
+    static struct nans_out out;
+    nans_init(&self, &nans_weights_data);
+    for (in.at = 0; in.at < 4; ++in.at) {
+        nans_step(&self, &in, &out);
+        fwrite(&out, sizeof out, 1, stdout);
+    }
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "command", COMPILERS, ids=[c[-1] if len(c) == 1 else "zig" for c in COMPILERS]
+)
+def test_nan_has_the_interpreters_bits(command: tuple[str, ...], tmp_path: Path) -> None:
+    """In the text of a step, as a first value, in a table and among the weights."""
+    program = sc.compile(nans)
+    done = schedule(program.lowered)
+    sources = print_c(done.machine)
+    assert sources.weights is not None
+    files = {"nans.h": sources.header, "nans.c": sources.source, "nans_weights.c": sources.weights}
+    options = ["-std=c99", "-O2", *build.WARNINGS, "-ffp-contract=off", "-o", "device"]
+    run_compiler(Compiler(command, ""), options, {**files, "main.c": READ}, tmp_path)
+    said = subprocess.run([tmp_path / "device"], capture_output=True, check=True).stdout
+    place = out_layout(done.machine)
+    for row in range(4):
+        wanted = program.step(row)
+        assert all(np.isnan(x).all() for x in wanted.values())
+        for buffer in done.machine.outputs:
+            start = row * place.size + place.offsets[buffer.name]
+            bits = np.asarray(wanted[buffer.name]).tobytes()
+            assert said[start : start + len(bits)] == bits, (buffer.name, row)
 
 
 def test_literals_of_integers() -> None:
@@ -193,7 +253,7 @@ def test_the_square_root_without_hardware_is_correctly_rounded(tmp_path: Path) -
 
 
 def test_loop_indices_are_plain_and_values_wrap() -> None:
-    b, x, i = Builder(), Var("x", f32[10, 12]), Var("i", i32[10])
+    b, x, i = Builder(), Var("x", f32[10, 12]), Var("i", i32[100])
     source = printed(b.node("n", (x, i), (b.sum(x, axes=(1,)), b.mul(i, i)))).source
     assert "(int32_t)((uint32_t)" in source
     assert not re.search(r"\[[^\]]*uint32_t", source)

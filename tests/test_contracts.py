@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -379,6 +380,35 @@ def test_without_monitors_nothing_is_left_of_a_contract() -> None:
     assert fingerprint(bare.lowered.node) == fingerprint(other.lowered.node)
     plan, watched = bare.report().plan, sc.compile(car).report().plan
     assert plan.state_bytes == 0 and plan.operations < watched.operations
+
+
+@node
+def watched(x: f32) -> f32:
+    sc.assume(sc.fby(0.0, x) <= x, "x does not fall")
+    mean = state(0.0)
+    mean.next = sc.fby(0.5, mean + 0.25 * (x - mean))
+    sc.guarantee(sc.post(x, 9.0) < 10, "the next x is below 10")
+    return mean
+
+
+@pytest.mark.parametrize("to", TARGETS)
+@pytest.mark.parametrize("monitors", [True, False])
+def test_states_move_between_programs_with_and_without_monitors(
+    monitors: bool, to: Any, tmp_path: Path
+) -> None:
+    xs = np.arange(12, dtype=np.float32) / 2
+    whole = sc.compile(watched).run(xs)
+    here = sc.compile(watched, monitors=monitors)
+    there = sc.compile(watched, monitors=not monitors, target=to)
+    assert set(here.state) != set(there.state)
+    first = here.run(xs[:6])
+    here.state.save(tmp_path / "state")
+    there.state.load(tmp_path / "state")
+    assert there.ticks == 6
+    np.testing.assert_array_equal(np.concatenate([first, there.run(xs[6:])]), whole)
+    other = sc.compile(total, monitors=monitors)
+    with pytest.raises(SeicheError, match="the state of another program"):
+        other.state.load(tmp_path / "state")
 
 
 @pytest.mark.cc

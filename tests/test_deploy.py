@@ -163,7 +163,7 @@ def test_lines_of_c_belong_to_the_note_above(tmp_path: Path) -> None:
     owner = {(s.file, n): str(at) for s, at in done.trace.back for n in range(s.first, s.last + 1)}
     lines = (tmp_path / "monitor.c").read_text().splitlines()
     written = next(n for n, x in enumerate(lines, 1) if "self->usual = usual" in x)
-    layer = next(n for n, x in enumerate(lines, 1) if "weights->dense_k" in x)
+    layer = next(n for n, x in enumerate(lines, 1) if "weights->FROZEN_weight" in x)
     source = {str(x.loc): x.loc.source for x in done.trace.lines}
     assert source[owner["monitor.c", layer]].startswith("seen = ")
     assert "surprise" in source[owner["monitor.c", written]] or "usual" in source[owner["monitor.c", written]]  # fmt: skip

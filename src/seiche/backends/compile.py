@@ -86,15 +86,19 @@ def compile(
         )
     traced = node.trace(*args, **static)
     verify(traced.node)
-    lowered = lower(traced.node if monitors else unmonitored(traced.node))
-    if deadline is not None:
-        lowered = bounded(lowered, deadline)
-    if memory is not None:
-        lowered = fitted(lowered, bytes_of(memory, traced.node.loc))
     where = {"device": device, "devices": devices, "shard": shard}
     where = {name: given for name, given in where.items() if given is not None}
-    executor = executor_of(lowered, target, arithmetic, where)
-    return Program(traced.node, lowered, _signature(traced), executor, _report)
+
+    def made(logical: Node) -> Program:
+        lowered = lower(logical if monitors else unmonitored(logical))
+        if deadline is not None:
+            lowered = bounded(lowered, deadline)
+        if memory is not None:
+            lowered = fitted(lowered, bytes_of(memory, logical.loc))
+        executor = executor_of(lowered, target, arithmetic, where)
+        return Program(logical, lowered, _signature(traced), executor, _report, made)
+
+    return made(traced.node)
 
 
 def _report(program: Program) -> Report:

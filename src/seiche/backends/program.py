@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from seiche.backends import saved
-from seiche.backends.contracts import complaint
+from seiche.backends.contracts import complaint, unmonitored
 from seiche.backends.executor import CheckFailed, Columns, Executor
 from seiche.backends.inputs import Signature, one_tick, whole_stream
 from seiche.errors import SeicheError, fail
-from seiche.ir.core import Check, Node
+from seiche.ir.core import Check, Node, operands
 from seiche.ir.fingerprint import fingerprint
 from seiche.ir.op import AnyArray
 from seiche.numbers.formats import Type
@@ -67,9 +67,10 @@ class Program:
         signature: Signature,
         executor: Executor,
         reporter: Callable[[Program], Any] | None = None,
+        maker: Callable[[Node], Program] | None = None,
     ) -> None:
         self.node, self.lowered, self.signature, self.executor = node, lowered, signature, executor
-        self.reporter = reporter
+        self.reporter, self.maker = reporter, maker
         self.ticks = 0
         self._stopped: Stopped | None = None
         self._state = State(self)
@@ -92,6 +93,12 @@ class Program:
         if self.reporter is None:
             raise fail("SE904", f"`{self.node.name}` was compiled without a report", self.node.loc)
         return self.reporter(self)
+
+    def remade(self, node: Node) -> Program:
+        """The program of a logical node with other constants, compiled as this one was."""
+        if self.maker is None:
+            raise fail("SE904", f"`{self.node.name}` was not made by compile", self.node.loc)
+        return self.maker(node)
 
     def reset(self) -> None:
         """Back to the state before the first tick."""
@@ -230,21 +237,48 @@ class State(MutableMapping[str, AnyArray]):
         states = tuple((name, str(type)) for name, type in self.types.items())
         program = self.program
         header = saved.Header(
-            saved.MAGIC, saved.VERSION, program.node.name, self._fingerprint, program.ticks, states
-        )
+            saved.MAGIC, saved.VERSION, program.node.name, self._fingerprint, program.ticks, states,
+            fingerprint(self._bare), self._kept,
+        )  # fmt: skip
         saved.write(path, header, program.executor.get_state())
 
     def load(self, path: str | os.PathLike[str], allow_nan: bool = False) -> None:
-        """Goes on where `save` was called, bit for bit; raises SE902 and changes nothing where the file does not fit."""
+        """Goes on where `save` was called, bit for bit; raises SE902 and changes nothing where the file does not fit.
+
+        Where only one of the two programs has its contracts (`compile(monitors=False)`), the states of the equations move;
+        contracts then watch from here on.
+        """
         header, values = saved.read(path)
         if header.fingerprint != self._fingerprint:
-            name = self.program.node.name
-            why = f"it was saved by `{header.program}`, whose equations are not those of `{name}`"
-            raise saved.misfit(f"{path} is the state of another program", why)
+            values = self._without_monitors(path, header, values)
         self.assign(values, allow_nan)
         self.program.ticks = header.ticks
         self.program._stopped = None  # pyright: ignore[reportPrivateUsage]
 
+    def _without_monitors(
+        self, path: str | os.PathLike[str], header: saved.Header, values: Mapping[str, AnyArray]
+    ) -> dict[str, AnyArray]:
+        """The states of a file whose program differs in its contracts alone; SE902 where there is more to it."""
+        if header.bare != fingerprint(self._bare) or not set(header.kept) <= set(values):
+            name = self.program.node.name
+            why = f"it was saved by `{header.program}`, whose equations are not those of `{name}`"
+            raise saved.misfit(f"{path} is the state of another program", why)
+        moved = zip(self._kept, (values[name] for name in header.kept), strict=True)
+        return {**self.program.lowered.initial, **dict(moved)}
+
     @cached_property
     def _fingerprint(self) -> str:
         return fingerprint(self.program.lowered.node)
+
+    @cached_property
+    def _bare(self) -> Node:
+        """What runs, but for contracts, and for the end of input where only they are told of it."""
+        node, ended = unmonitored(self.program.lowered.node), self.program.lowered.ended
+        used = {v for eq in node.eqs for v in operands(eq.rhs)}
+        return replace(node, inputs=tuple(v for v in node.inputs if v is not ended or v in used))
+
+    @cached_property
+    def _kept(self) -> tuple[str, ...]:
+        """The states that are not only a contract's, in their order."""
+        left = {out for eq in self._bare.eqs for out in eq.outs}
+        return tuple(n for n, eq in self.program.lowered.states.items() if eq.out in left)

@@ -33,7 +33,8 @@ DAMAGED = (
 
 @dataclass(frozen=True)
 class Header:
-    """`fingerprint` is of the program; `ticks` is how many it has seen since its reset."""
+    """`fingerprint` is of the program, `bare` of what is left of it without contracts, and `kept` names the states of that;
+    `ticks` is how many it has seen since its reset."""
 
     magic: str
     version: int
@@ -41,6 +42,8 @@ class Header:
     fingerprint: str
     ticks: int
     states: tuple[tuple[str, str], ...]
+    bare: str = ""
+    kept: tuple[str, ...] = ()
 
 
 def misfit(what: str, *why: str | tuple[str, Loc | None], hint: str = "") -> SeicheError:
@@ -129,4 +132,5 @@ def _header(data: AnyArray) -> Header:
         found = fields.get("version")
         raise misfit(f"a saved state of version {found}; this is version {VERSION}")
     fields["states"] = tuple((str(name), str(type)) for name, type in fields["states"])
+    fields["kept"] = tuple(map(str, fields.get("kept", ())))
     return Header(**fields)

@@ -89,8 +89,9 @@ class Builder:
         """The equations of `node` over `args`, under fresh Vars; its outputs."""
         fresh, new = core.copy(node)
         given = dict(zip(fresh.inputs, args, strict=True))
+        called = {e.out for e in fresh.eqs if isinstance(e.rhs, Lit) and e.rhs.origin is not None}
         inside = {v for v in new.values() if v not in given}
-        for var in inside:
+        for var in inside - called:  # what the user called it says where it is from
             var.scope = self.scope + var.scope
 
         def to(v: Var) -> Var:

@@ -36,10 +36,32 @@ class Var:
 
 
 @dataclass(frozen=True, eq=False)
+class Given:
+    """An array that the user gave: its name (the path of instances and the variable that holds it), its value in carriers."""
+
+    name: str
+    value: np.ndarray
+    type: Type
+    loc: Loc
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """The arrays that a constant was computed from while tracing, and how: a function of their values by name."""
+
+    given: tuple[Given, ...]
+    again: Callable[[Mapping[str, np.ndarray]], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
 class Lit:
-    """A constant, on the clock of whatever uses it. `value` is in the carrier's dtype and of the Var's shape."""
+    """A constant, on the clock of whatever uses it. `value` is in the carrier's dtype and of the Var's shape.
+
+    `origin` is no part of its meaning: where the value came from, if that was the user.
+    """
 
     value: np.ndarray
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,7 +52,7 @@ def _equation(eq: Equation, number: Any) -> Iterator[tuple[str, Loc]]:
     parts = [
         _field(getattr(eq.rhs, f.name), number)
         for f in fields(eq.rhs)
-        if f.name not in ("body", "vjp")
+        if f.name not in ("body", "vjp", "origin")
     ]
     yield f"{outs} = {type(eq.rhs).__name__} {' '.join(parts)}", eq.outs[0].loc
     match eq.rhs:

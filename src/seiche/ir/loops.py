@@ -23,12 +23,16 @@ Storage: TypeAlias = Literal["state", "scratch", "weights", "table", "in", "out"
 
 @dataclass(eq=False)
 class Buffer:
-    """A dense row-major array (or scalar, shape `()`) in one format's carrier. Identity is the object."""
+    """A dense row-major array (or scalar, shape `()`) in one format's carrier. Identity is the object.
+
+    `name` is an identifier; `title` is what the user calls it, with the path of instances.
+    """
 
     name: str
     type: Type
     storage: Storage
     loc: Loc = NOWHERE
+    title: str = ""
 
 
 class Expr:
@@ -36,7 +40,8 @@ class Expr:
 
     With `lanes` above 1 it is as many values side by side: operators work lane by lane, a scalar operand is the same in all.
     Lanes are of f32 or f64, and no more than names, loads, constants, `+ - * /`, the unary minus and choices by comparisons have
-    them; of i32 and u32, names, loads and the calls in `ops.packed`.
+    them; of u32 and u64, the bits of these and `& | ^`; of i32 and u32, the calls in `ops.packed`. Lanes of f32, i32, u32 and bool
+    may meet, in what `ir.vectors.Widening` makes of short loops.
     """
 
     format: Format
@@ -159,7 +164,7 @@ class Name(Expr):
 
 @dataclass(eq=False)
 class Load(Expr):
-    """The element there, or `lanes` elements from there on in row-major order."""
+    """The element there, or `lanes` elements from there on in row-major order; with lanes in the index, the element at each place."""
 
     buffer: Buffer
     index: tuple[Expr, ...]
@@ -210,6 +215,7 @@ class Convert(Expr):
 
     arg: Expr
     format: Format
+    lanes: int = 1
 
 
 @dataclass(eq=False)
@@ -222,6 +228,7 @@ class Intrinsic(Expr):
     def __post_init__(self) -> None:
         turned = {"f32": fmt.u32, "f64": fmt.u64, "u32": fmt.f32, "u64": fmt.f64}
         self.format = self.arg.format if self.name == "sqrt" else turned[self.arg.format.name]
+        self.lanes = self.arg.lanes
 
 
 @dataclass(eq=False)

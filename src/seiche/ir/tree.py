@@ -134,6 +134,25 @@ def map_tree(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf | Non
     return structure.unflatten([f(*each) for each in zip(leaves, *others, strict=True)])
 
 
+def children(value: Any) -> list[tuple[Key, Any]]:
+    """What a container holds directly, by its keys; nothing for a leaf.
+
+    >>> children({"w": 1, "b": 2}), children([3]), children(4)
+    ([('w', 1), ('b', 2)], [(0, 3)], [])
+    """
+    found = _open(value)
+    return [] if found is None else list(zip(found[1], found[2], strict=True))
+
+
+def word(*keys: Key) -> str:
+    """A word for a place in a tree, as `Tree.names` makes them.
+
+    >>> word("layers", 0, "weight")
+    'layers_0_weight'
+    """
+    return "_".join(w for key in keys for w in re.findall(r"\w+", str(key)))
+
+
 def _open(value: Any) -> tuple[type, tuple[Key, ...], tuple[Any, ...]] | None:
     """The class, keys and children of a container; None for a leaf."""
     kind: type = type(value)

@@ -172,13 +172,17 @@ def _memories(
     make: Callable[[Stream, str], Memory],
 ) -> Any:
     leaves, form = tree.flatten(init)
-    made = [make(_initial(i, format), n) for i, n in zip(leaves, form.names(name), strict=True)]
+    own = attribute == "next"
+    paths = form.names(name)
+    made = [make(_initial(i, format, n, own), n) for i, n in zip(leaves, paths, strict=True)]
     return made[0] if form == tree.LEAF else Tree(form.unflatten(made), attribute)
 
 
-def _initial(value: Any, format: Format | None) -> Stream:
-    """Of a tree, the numbers that are none of that format keep their own."""
-    stream = as_stream(value, format)
+def _initial(value: Any, format: Format | None, name: str, own: bool) -> Stream:
+    """Of a tree, the numbers that are none of that format keep their own. What a state starts from is called as the state is."""
+    stream = as_stream(value, format, named=not own)
+    if own and stream is not value:
+        stream.var.name = name
     if (
         format is None
         or isinstance(value, Stream)

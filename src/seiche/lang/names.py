@@ -41,6 +41,12 @@ def assigned(default: str) -> str:
     return max(around, default=(span, default))[1]
 
 
+def function() -> str:
+    """The name of the function that is running; nothing where it has none."""
+    name = _user().f_code.co_name
+    return name if name.isidentifier() else ""
+
+
 def whole() -> str:
     """The name that the running expression is assigned to as it is; nothing where it is only a part of a value."""
     frame = _user()
@@ -52,13 +58,14 @@ def whole() -> str:
 
 def _user() -> FrameType:
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-    while frame.f_back is not None and _internal(frame.f_code.co_filename):
+    while frame.f_back is not None and internal(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
 
 
 @functools.cache
-def _internal(file: str) -> bool:
+def internal(file: str) -> bool:
+    """Whether code of that file is the package's own, or Python's that calls back into it."""
     if file.startswith("<"):
         return file.startswith("<frozen")
     return os.path.abspath(file).startswith(_PACKAGE) or file in _MACHINERY

@@ -16,7 +16,7 @@ import numpy as np
 from seiche.errors import Loc, SeicheError, fail
 from seiche.ir import tree
 from seiche.ir.core import Fby, Frame, Node, Post, Var
-from seiche.lang import trace
+from seiche.lang import holders, trace
 from seiche.lang.clocks import condition
 from seiche.lang.stream import Stream, as_stream, recover
 from seiche.lang.trace import Context, Graph
@@ -154,7 +154,8 @@ class NodeFunction:
         bound, inputs = self._inputs(graph, args, static)
         try:
             with trace.within(Context(graph.root)):
-                leaves, form = _results(self.name, self._run(bound), self.where)
+                result = holders.outermost(lambda: self._run(bound))
+                leaves, form = _results(self.name, result, self.where)
                 outputs = tuple(trace.lift(s, graph.root) for s in leaves)
                 _name_results(outputs, form, graph)
                 node = graph.finish(outputs)

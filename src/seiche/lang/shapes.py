@@ -19,7 +19,7 @@ from seiche.lang.stream import (
     apply,
     as_stream,
     broadcast_to,
-    constant,
+    made,
     of_one_format,
     recovering,
     same_format,
@@ -207,12 +207,12 @@ def repeat(x: Tensor, n: int, axis: int = 0) -> Stream:
 
 def zeros(shape: int | Shape, format: Format = formats.f32) -> Stream:
     """A constant of zeros."""
-    return constant(np.zeros(shape, format.dtype), format)
+    return made(np.zeros(shape, format.dtype), format)
 
 
 def ones(shape: int | Shape, format: Format = formats.f32) -> Stream:
     """A constant of ones."""
-    return constant(np.ones(shape, format.dtype), format)
+    return made(np.ones(shape, format.dtype), format)
 
 
 def zeros_like(x: Any) -> Any:
@@ -222,9 +222,9 @@ def zeros_like(x: Any) -> Any:
 
 def arange(n: int, format: Format = formats.i32) -> Stream:
     """0, 1, ... n - 1."""
-    return constant(np.arange(n).astype(format.dtype), format)
+    return made(np.arange(n).astype(format.dtype), format)
 
 
 def eye(n: int, format: Format = formats.f32) -> Stream:
     """The identity matrix."""
-    return constant(np.eye(n).astype(format.dtype), format)
+    return made(np.eye(n).astype(format.dtype), format)

@@ -7,7 +7,7 @@ never integers). Formats of streams are never converted implicitly.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -16,9 +16,10 @@ from seiche.errors import SeicheError, fail
 from seiche.ir import tree
 from seiche.ir.builder import broadcast_shapes
 from seiche.ir.core import Apply, Lit, Var
-from seiche.ir.op import OPS, SignatureError, use
-from seiche.lang import trace
+from seiche.ir.op import OPS, SignatureError, Use, use
+from seiche.lang import parameters, trace
 from seiche.lang.guards import Guarded
+from seiche.lang.parameters import Named
 from seiche.lang.trace import Region
 from seiche.numbers import formats
 from seiche.numbers.formats import Format, Shape, Type
@@ -291,19 +292,34 @@ def constant(value: Constant, format: Format | None = None) -> Stream:
         ...
     seiche.errors.SeicheError: ...
     """
+    chosen = _chosen(np.asarray(value), format)
+    return _literal(parameters.of_user(value, lambda x: represent(x, chosen), chosen))
+
+
+def made(value: np.ndarray[Any, Any], format: Format | None = None) -> Stream:
+    """A constant that is no parameter of the program: the language made it, or it belongs to a state."""
+    chosen = _chosen(value, format)
+    return _literal(Named(Lit(represent(value, chosen)), chosen[value.shape]))
+
+
+def _chosen(value: np.ndarray[Any, Any], format: Format | None) -> Format:
+    """The format of a constant, which holds it."""
     chosen = format or natural(value)
     if format is not None and not adopts(value, format):
         raise fail(
             "SE203", f"a constant of {natural(value)} where {format} is needed", trace.here()
         )
-    region = trace.current().region
-    given = np.asarray(value)
-    _in_range(given, chosen)
-    lit = Lit(represent(given, chosen))
+    _in_range(value, chosen)
+    return chosen
+
+
+def _literal(named: Named, region: Region | None = None) -> Stream:
+    region = region or trace.current().region
     graph = region.graph
     graph.stand()
-    var = graph.define(lit, chosen[given.shape], "k")
-    graph.constants[var] = lit
+    var = graph.define(named.lit, named.type, named.name)
+    var.scope = var.scope if named.scope is None else named.scope
+    graph.constants[var] = named.lit
     return Stream(var, region)
 
 
@@ -328,12 +344,15 @@ def represent(value: np.ndarray[Any, Any], format: Format) -> np.ndarray[Any, An
     return array if format.exact else np.asarray(round_nearest(NUMPY, array, format))
 
 
-def as_stream(x: Tensor, format: Format | None = None) -> Stream:
-    """x as a stream; a constant takes `format` where it may, else its natural one."""
+def as_stream(x: Tensor, format: Format | None = None, *, named: bool = True) -> Stream:
+    """x as a stream; a constant takes `format` where it may, else its natural one. It is a parameter if `named`."""
     if isinstance(x, Stream):
         return x
     array = _array(x)
-    return constant(array, format if format is not None and adopts(array, format) else None)
+    chosen = format if format is not None and adopts(array, format) else None
+    if not named:
+        return made(array, chosen)
+    return constant(x if isinstance(x, list | tuple) else array, chosen)
 
 
 def _array(x: Any) -> np.ndarray[Any, Any]:
@@ -480,7 +499,7 @@ def apply(op: str, *args: Stream, **params: Any) -> Stream:
     graph = region.graph
     known = [graph.constants.get(v) for v in operands]
     if found.out.size <= FOLD and all(lit is not None for lit in known):
-        return _folded(op, tuple(lit.value for lit in known if lit), found, home)
+        return _folded(op, [lit for lit in known if lit], found, home)
     var = graph.new(Apply(op, operands, params), found.out, op)
     if any(v in graph.top.spoiled for v in operands):
         graph.top.spoiled.add(var)
@@ -491,10 +510,9 @@ FOLD = 65536
 """Constants of up to so many elements are folded while tracing."""
 
 
-def _folded(op: str, values: tuple[np.ndarray[Any, Any], ...], found: Any, home: Region) -> Stream:
-    with np.errstate(all="ignore"):
-        lit = Lit(represent(np.asarray(OPS[op].value(values, found)), found.out.format))
-    home.graph.stand()
-    var = home.graph.define(lit, found.out, op)
-    home.graph.constants[var] = lit
-    return Stream(var, home)
+def _folded(op: str, args: Sequence[Lit], found: Use, home: Region) -> Stream:
+    def compute(*values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        with np.errstate(all="ignore"):
+            return represent(np.asarray(OPS[op].value(values, found)), found.out.format)
+
+    return _literal(parameters.derived(op, args, compute, found.out), home)

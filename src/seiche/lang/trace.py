@@ -21,6 +21,7 @@ from seiche.ir.core import (
     Check,
     Equation,
     Fby,
+    Given,
     Lit,
     Merge,
     Node,
@@ -32,7 +33,7 @@ from seiche.ir.core import (
     live,
     substitute,
 )
-from seiche.lang import duties, names, resets
+from seiche.lang import duties, holders, names, resets
 from seiche.lang.names import assigned, here
 from seiche.numbers.formats import Type
 
@@ -107,7 +108,7 @@ class Graph(Builder):
     `captured` maps what it reads from around to its inputs, `constants` holds the known values, `pending` what still needs
     an equation, `memories` and `resets` where states (and costates) were made and what else resets them (and frames), `aliases`
     what declared variables stand for, `ledgers` the contracts of its instances, `owed` what a body owes to those around,
-    `caller` the line that uses it.
+    `caller` the line that uses it, `given` (of the outermost) the arrays of the user's by name.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Graph(Builder):
         self.caller = NOWHERE if self.kind == "node" else self.where
         self.top: Graph = self.around.graph.top if self.around else self
         self.diagnostics: list[Diagnostic] = self.top.diagnostics if self.around else []
+        self.given: dict[str, Given] = {}
         self.spoiled: set[Var] = set()
         self.named: set[Var] = set()
         self._latest: dict[tuple[Loc, str, tuple[str, ...]], tuple[Var, str]] = {}
@@ -183,6 +185,7 @@ class Graph(Builder):
         if known is not None:
             self.stand()
             var = self.define(known, outer.type, outer.name)
+            var.scope = var.scope if known.origin is None else outer.scope
             self.constants[var] = known
             return var
         var = Var(outer.name, outer.type, outer.loc, outer.scope)
@@ -362,7 +365,7 @@ def instance(
     )
     if reset is not None:
         inner = replace(inner, resets=(*context.resets, as_reset(reset)))
-    with within(replace(inner, use=Use(here(), inner.resets, context.use))):
+    with within(replace(inner, use=Use(here(), inner.resets, context.use))), holders.entered(name):
         yield
 
 

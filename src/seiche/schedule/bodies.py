@@ -16,6 +16,7 @@ from seiche.errors import fail
 from seiche.ir import core
 from seiche.ir.clocks import Clock, Clocks, infer
 from seiche.ir.core import Apply, Check, Equation, Fby, Frame, Merge, Node, Post, Scan, Var
+from seiche.schedule.edges import once
 from seiche.schedule.emit import BOOL, Emitter
 from seiche.schedule.ends import ends
 from seiche.schedule.fold import fold
@@ -25,6 +26,7 @@ from seiche.schedule.shift import one_way
 
 def emit_scan(b: Emitter, outs: tuple[Var, ...], scan: Scan) -> list[Check]:
     """The equation of a scan over its lowered body, and the body's checks, now about this scan."""
+    scan = once(b, scan)
     body = lower_body(scan.body, scan.mapped)
     held = tuple(b.declare(BOOL, "held") for _ in body.checks)
     kinds = (*scan.outs, *("last" for _ in held))

@@ -1,6 +1,7 @@
 """Loops keep no rows that nobody reads: a stack of which only the first or the last row is read leaves as that row.
 
     y = scan(...) "stack"    y[extent - 1] is all that is read of y    |-    y' = scan(...) "last"     the row is y'
+    y = scan(...) "stack"    of a single row, for an op                |-    y' = scan(...) "last"     y = reshape(y')
 
 `sc.over_time(step)(rows)[-1]` then holds one row, whatever the loop's length: weights after a loop of updates, the state
 after a sequence. The first row likewise.
@@ -39,20 +40,29 @@ def _narrowed(
     assert isinstance(scan, Scan)
     outs = list(eq.outs)
     kinds: list[OutKind] = list(scan.outs)
+    alone: list[Equation] = []
     for k, out in enumerate(eq.outs):
         if kinds[k] != "stack":
+            continue
+        if scan.extent == 1 and all(u and isinstance(u.rhs, Apply) for u in users[out]):
+            kinds[k], outs[k] = "last", _row(out, scan.body.outputs[k])
+            alone.append(Equation((out,), Apply("reshape", (outs[k],), {"shape": out.type.shape})))
             continue
         found: set[OutKind | None] = {_end(user, scan.extent) for user in users[out]}
         end = found.pop() if len(found) == 1 else None
         if end is None:
             continue
-        outs[k] = Var(out.name, scan.body.outputs[k].type, out.loc, out.scope)
-        kinds[k] = end
+        kinds[k], outs[k] = end, _row(out, scan.body.outputs[k])
         for user in users[out]:
             assert user is not None
             made[user] = _of_row(user, outs[k])
     if kinds != list(scan.outs):
-        made[eq] = [Equation(tuple(outs), replace(scan, outs=tuple(kinds)))]
+        made[eq] = [Equation(tuple(outs), replace(scan, outs=tuple(kinds))), *alone]
+
+
+def _row(stack: Var, row: Var) -> Var:
+    """What a stack leaves as, where it leaves as one row."""
+    return Var(stack.name, row.type, stack.loc, stack.scope)
 
 
 def _end(user: Equation | None, extent: int) -> OutKind | None:

@@ -13,6 +13,7 @@ from seiche.ir.loops import Access, Buffer, Const, Machine, Stmt, Writer
 from seiche.numbers import formats as fmt
 from seiche.numbers.formats import Type
 from seiche.schedule.arena import Arenas, allocate, memory_format
+from seiche.schedule.lanes import widen
 from seiche.schedule.layout import (
     Layout,
     arena_name,
@@ -26,6 +27,7 @@ from seiche.schedule.plan import BufferFact, Plan
 from seiche.schedule.plan import Place as Where
 from seiche.schedule.pull import identifier
 from seiche.schedule.region import Region
+from seiche.schedule.registers import keep
 from seiche.schedule.rows import Zero
 from seiche.schedule.shop import Constant, Shop
 from seiche.schedule.target import Target, host
@@ -89,6 +91,9 @@ class _Writing:
         self._forget(read(step, reset))
         arenas = allocate(step, self.shop.carried, self.shop.scratch)
         self.shop.scratch = [b for b in self.shop.scratch if b in arenas.offsets]
+        widen(step, self.shop.w)
+        keep(step, self.shop.w)
+        tidy(step)
         machine = self._machine(reset, step, arenas)
         plan = self._plan(machine, arenas)
         return Scheduled(self.lowered, machine, plan, dict(self.memories))

@@ -264,7 +264,8 @@ class Shop:
         word = self.names[storage](
             scope, name or var.name, stem_end=storage in ("scratch", "table")
         )
-        made = Buffer(word, type or var.type, storage, var.loc)
+        title = "/".join((*scope, name or var.name))
+        made = Buffer(word, type or var.type, storage, var.loc, title)
         self.origin[made] = var
         self.kinds[made] = kind
         if storage == "scratch":

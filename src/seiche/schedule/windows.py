@@ -9,10 +9,11 @@ where all else that reads `rows` asks for rows that are known at compile time, `
 from __future__ import annotations
 
 from seiche.ir.core import Apply, Equation, Var
-from seiche.ir.loops import Access, Writer
+from seiche.ir.loops import Access, For, Let, Stmt, Store, Writer
 from seiche.numbers.formats import Type
 from seiche.schedule.pull import Index
 from seiche.schedule.tasks import Place, Work
+from seiche.schedule.tidy import read
 
 
 def move_on(work: Work) -> None:
@@ -88,4 +89,11 @@ def advance(w: Writer, place: Place, args: tuple[Access, ...], axis: int) -> Non
         ):
             there: Index = (*outer[:-1], outer[-1] + at if at else outer[-1], *inner)
             place.put(w, there, arg(*outer, *inner))
+        _apart(w.block[-1], place)
         at += shape[axis]
+
+
+def _apart(copy: Stmt, place: Place) -> None:
+    """Says of a loop that stores what it reads elsewhere that its rows are independent."""
+    if isinstance(copy, For) and all(isinstance(s, Let | Store) for s in copy.body):
+        copy.parallel = place.buffer not in read(copy.body)

@@ -50,12 +50,14 @@ LANE = "SEICHE_LANE"
 
 
 def vector(format: Format, lanes: int) -> str:
-    """The C type of lanes of a carrier.
+    """The C type of lanes of a carrier; truth values are as wide as f32.
 
-    >>> from seiche.numbers.formats import f32
-    >>> vector(f32, 16)
-    'SEICHE_F32X16'
+    >>> from seiche.numbers.formats import bool_, f32
+    >>> vector(f32, 16), vector(bool_, 8)
+    ('SEICHE_F32X16', 'SEICHE_I32X8')
     """
+    if format.kind == "bool":
+        return f"SEICHE_I32X{lanes}"
     return f"SEICHE_{format.carrier.upper()}X{lanes}"
 
 
@@ -84,7 +86,7 @@ def literal(value: float | int | bool, format: Format) -> str:
 
 def _real(x: float, suffix: str) -> str:
     if math.isnan(x):
-        return f"(0.0{suffix} / 0.0{suffix})"
+        return _nan(x, suffix)
     if math.isinf(x):
         return f"({'-' if x < 0 else ''}1.0{suffix} / 0.0{suffix})"
     short = repr(abs(x))
@@ -94,6 +96,14 @@ def _real(x: float, suffix: str) -> str:
         head, exponent = abs(x).hex().split("p")
         text = f"{head.rstrip('0').rstrip('.') if '.' in head else head}p{exponent}"
     return f"(-{text}{suffix})" if math.copysign(1.0, x) < 0 else f"{text}{suffix}"
+
+
+def _nan(x: float, suffix: str) -> str:
+    """By its bits: the sign of 0.0 / 0.0 is the processor's or the compiler's own."""
+    bits = int(np.float32(x).view(np.uint32) if suffix else np.float64(x).view(np.uint64))
+    payload = bits & ((1 << (22 if suffix else 51)) - 1)
+    text = f'SEICHE_NAN{suffix.upper()}("{payload:#x}")'
+    return f"(-{text})" if math.copysign(1.0, x) < 0 else text
 
 
 @dataclass
@@ -116,8 +126,12 @@ class Printer:
                 return f"{name} {LANE}" if e.lanes > 1 else name
             case Load(buffer, index):
                 return self.lanes(e) if e.lanes > 1 else self.element(buffer, index)
+            case Unary("!", arg) if e.lanes > 1:
+                return f"({self.value(arg)} == 0)"
             case Unary(op, arg):
                 return self._unary(op, arg)
+            case Binary() if e.lanes > 1:
+                return self._binary_lanes(e)
             case Binary():
                 return self._binary(e)
             case Choose(cond, yes, no) if e.lanes > 1:
@@ -125,12 +139,16 @@ class Printer:
             case Choose(cond, yes, no):
                 text = f"({self.value(cond)} ? {self.value(yes)} : {self.value(no)})"
                 return f"({ctype(e.format)}){text}" if _small(e.format) else text
+            case Convert() if e.lanes > 1:
+                return self._convert_lanes(e)
             case Convert(arg, format):
                 return self._convert(arg, format)
-            case Intrinsic(name, arg):
-                self.need(name, e.format.name if name == "from_bits" else arg.format.name)
-                which = e.format.name if name == "from_bits" else arg.format.name
-                return f"{name}_{which}({self.value(arg)})"
+            case Intrinsic(_, arg) if e.lanes > 1:
+                held = vector(e.format, e.lanes)
+                self.need("lanes", held)
+                return f"SEICHE_AS({held}, {self._intrinsic(e)}, {stripped(self.value(arg))})"
+            case Intrinsic(_, arg):
+                return f"{self._intrinsic(e)}({self.value(arg)})"
             case Invoke(_, _, args):
                 return f"{self.call(e)}({', '.join(map(self.typed, args))})"
             case _:
@@ -139,7 +157,11 @@ class Printer:
     def typed(self, e: Expr) -> str:
         """A value of exactly its C type."""
         text = self.value(e)
-        if e.format.kind == "bool" and not isinstance(e, Const | Name | Load | Invoke):
+        if (
+            e.format.kind == "bool"
+            and e.lanes == 1
+            and not isinstance(e, Const | Name | Load | Invoke)
+        ):
             return f"(uint8_t){text}"
         return stripped(text)
 
@@ -152,15 +174,32 @@ class Printer:
             return self.reference(buffer)
         return f"{self.reference(buffer)}[{stripped(self.index(flat_index(index, buffer.type.shape)))}]"
 
-    def lanes(self, place: Load, access: str = "SEICHE_AT") -> str:
-        """Elements side by side, from a place in a buffer on; "SEICHE_TO" to store them."""
+    def lanes(self, place: Load) -> str:
+        """Elements side by side, from a place in a buffer on, or at a place for each lane."""
         held = vector(place.format, place.lanes)
         self.need("lanes", held)
-        return f"{access}({held}, {self.start(place)})"
+        truth = place.format.kind == "bool"
+        if any(i.lanes > 1 for i in place.index):
+            self.need("gather", str(place.lanes))
+            found = f"SEICHE_GATHER_{place.lanes}({held}, {self.reference(place.buffer)}, {self._flat(place)})"
+        else:
+            kept = self.memory(place)
+            found = f"SEICHE_AT({kept}, {self.start(place)})"
+        return f"SEICHE_TRUE({held}, {found})" if truth else found
+
+    def memory(self, place: Load) -> str:
+        """The type of lanes as they lie in memory."""
+        truth = place.format.kind == "bool"
+        kept = f"SEICHE_U8X{place.lanes}" if truth else vector(place.format, place.lanes)
+        self.need("lanes", kept)
+        return kept
+
+    def _flat(self, place: Load) -> str:
+        return stripped(self.index(flat_index(place.index, place.buffer.type.shape)))
 
     def start(self, place: Load) -> str:
         """A pointer to a place in a buffer."""
-        at = stripped(self.index(flat_index(place.index, place.buffer.type.shape)))
+        at = self._flat(place)
         return f"{self.reference(place.buffer)}{'' if at == '0' else f' + {at}'}"
 
     def index(self, e: Expr) -> str:
@@ -171,15 +210,25 @@ class Printer:
             return f"({self.index(e.left)} {e.op} {self.index(e.right)})"
         return self.value(e)
 
+    def _intrinsic(self, e: Intrinsic) -> str:
+        """The name of its function."""
+        which = e.format.name if e.name == "from_bits" else e.arg.format.name
+        self.need(e.name if e.lanes == 1 else f"{e.name} in arrays", which)
+        return f"{e.name}_{which}"
+
     def _choice(self, lanes: int, cond: Expr, yes: Expr, no: Expr) -> str:
         """Lane by lane."""
         held = vector(yes.format, lanes)
         self.need("choice", held)
-        sides = [
-            self.value(x) if x.lanes > 1 else f"SEICHE_ALL({held}, {self.typed(x)})"
-            for x in (yes, no)
-        ]
+        sides = [self.spread(x, lanes) for x in (yes, no)]
         return f"SEICHE_CHOOSE({held}, {self.condition(cond)}, {', '.join(map(stripped, sides))})"
+
+    def spread(self, e: Expr, lanes: int) -> str:
+        """A value in lanes; a scalar in all of them."""
+        if e.lanes > 1:
+            return self.value(e)
+        how = "SEICHE_MASK" if e.format.kind == "bool" else "SEICHE_ALL"
+        return f"{how}({vector(e.format, lanes)}, {self.typed(e)})"
 
     def _unary(self, op: str, arg: Expr) -> str:
         x, f = self.value(arg), arg.format
@@ -215,6 +264,40 @@ class Printer:
         if f.kind == "uint" and not _small(f):
             return f"({a} {op} {b})"
         return f"({ctype(f)})({_unsigned(f, a)} {op} {_unsigned(f, b)})"
+
+    def _binary_lanes(self, e: Binary) -> str:
+        """Lane by lane: a scalar operand is the same in all; comparisons are masks."""
+        op, f = e.op, e.left.format
+        if f.kind == "bool":
+            a, b = self._truth(e.left, e.lanes), self._truth(e.right, e.lanes)
+        elif f.kind == "int" and op in "+-*":
+            held, wide = vector(f, e.lanes), f"SEICHE_U{f.bits}X{e.lanes}"
+            self.need("lanes", held)
+            self.need("lanes", wide)
+            a, b = (
+                f"SEICHE_CAST({wide}, uint{f.bits}_t, {stripped(self.value(x))})"
+                if x.lanes > 1
+                else _unsigned(f, self.value(x))
+                for x in (e.left, e.right)
+            )
+            return f"SEICHE_CAST({held}, int{f.bits}_t, {a} {op} {b})"
+        else:
+            a, b = self.value(e.left), self.value(e.right)
+        return f"({a} {op} {b})"
+
+    def _truth(self, e: Expr, lanes: int) -> str:
+        """As a mask."""
+        held = vector(e.format, lanes)
+        self.need("lanes", held)
+        return self.value(e) if e.lanes > 1 else f"SEICHE_MASK({held}, {self.typed(e)})"
+
+    def _convert_lanes(self, e: Convert) -> str:
+        held, x = vector(e.format, e.lanes), stripped(self.value(e.arg))
+        self.need("lanes", held)
+        if e.format.kind == "bool":
+            return f"({x} != 0)" if _closed(x) else f"(({x}) != 0)"
+        x = f"SEICHE_ONES({x})" if e.arg.format.kind == "bool" else x
+        return f"SEICHE_CONVERT({held}, {ctype(e.format)}, {x})"
 
     def _divide(self, e: Binary, a: str, b: str) -> str:
         f = e.left.format

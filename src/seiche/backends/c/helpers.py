@@ -120,6 +120,29 @@ PROLOGUE = """\
 """
 
 
+NANS = """\
+/* NaN by the bits of its payload, where the compiler can say them. */
+#if defined(__GNUC__)
+#define SEICHE_NAN(payload) __builtin_nan(payload)
+#define SEICHE_NANF(payload) __builtin_nanf(payload)
+#else
+#define SEICHE_NAN(payload) (0.0 / 0.0)
+#define SEICHE_NANF(payload) (0.0f / 0.0f)
+#endif
+"""
+
+
+def nans(text: str) -> str:
+    """What NaN stands for in a text of C; nothing where there is none.
+
+    >>> nans("x = 0.5f;")
+    ''
+    """
+    return NANS if "SEICHE_NAN" in text else ""
+
+
+NO_VECTORS = "!defined(__GNUC__) || defined(SEICHE_NO_VECTORS)"
+
 VECTORS = """\
 /* Values side by side: vectors where the compiler has them, else arrays and a loop for each statement. */
 #if defined(__GNUC__) && !defined(SEICHE_NO_VECTORS)
@@ -128,6 +151,13 @@ VECTORS = """\
 #define SEICHE_AT(type, place) (*(const type *)(place))
 #define SEICHE_TO(type, place) (*(type *)(place))
 #define SEICHE_ALL(type, x) ((x) - (type){{0}})
+#define SEICHE_AS(type, turned, x) ((type)(x))
+#define SEICHE_CAST(type, scalar, x) ((type)(x))
+#define SEICHE_CONVERT(type, scalar, x) __builtin_convertvector(x, type)
+#define SEICHE_MASK(type, x) ((type){{0}} - (int32_t)(x))
+#define SEICHE_TRUE(type, x) (__builtin_convertvector(x, type) != 0)
+#define SEICHE_ONES(x) (-(x))
+#define SEICHE_BYTES(type, x) __builtin_convertvector(-(x), type)
 {vectors}
 #else
 #define SEICHE_LANES(n) for (int32_t seiche_lane = 0; seiche_lane < (n); ++seiche_lane)
@@ -135,6 +165,13 @@ VECTORS = """\
 #define SEICHE_AT(type, place) ((place)[seiche_lane])
 #define SEICHE_TO(type, place) ((place)[seiche_lane])
 #define SEICHE_ALL(type, x) (x)
+#define SEICHE_AS(type, turned, x) turned(x)
+#define SEICHE_CAST(type, scalar, x) ((scalar)(x))
+#define SEICHE_CONVERT(type, scalar, x) ((scalar)(x))
+#define SEICHE_MASK(type, x) (x)
+#define SEICHE_TRUE(type, x) (x)
+#define SEICHE_ONES(x) (x)
+#define SEICHE_BYTES(type, x) ((uint8_t)(x))
 {arrays}
 #endif
 """
@@ -165,7 +202,14 @@ def vectors(names: list[str]) -> str:
     for name in sorted(names):
         carrier, lanes = name.removeprefix("SEICHE_").split("X")
         size = int(carrier[1:]) // 8
-        real = {"F32": "float", "F64": "double", "I32": "int32_t", "U32": "uint32_t"}[carrier]
+        real = {
+            "F32": "float",
+            "F64": "double",
+            "I32": "int32_t",
+            "U32": "uint32_t",
+            "U8": "uint8_t",
+            "U64": "uint64_t",
+        }[carrier]
         facts.append(
             {"real": real, "name": name, "lanes": lanes, "align": size, "nbytes": size * int(lanes)}
         )
@@ -173,11 +217,32 @@ def vectors(names: list[str]) -> str:
     return VECTORS.format(**dict(zip(("vectors", "arrays"), both, strict=True)))
 
 
+GATHERS = """\
+/* The elements of a table at a place for each lane. */
+#if defined(__GNUC__) && !defined(SEICHE_NO_VECTORS)
+{vectors}
+#else
+{arrays}
+#endif
+"""
+
+
+def gathers(counts: list[int]) -> str:
+    """Look-ups of so many lanes; nothing where there are none."""
+    heads = [f"#define SEICHE_GATHER_{n}(type, table, at)" for n in sorted(counts)]
+    each = [", ".join(f"(table)[(at)[{k}]]" for k in range(n)) for n in sorted(counts)]
+    both = {
+        "vectors": [f"{head} ((type){{{x}}})" for head, x in zip(heads, each, strict=True)],
+        "arrays": [f"{head} ((table)[at])" for head in heads],
+    }
+    return GATHERS.format(**{k: "\n".join(x) for k, x in both.items()}) if counts else ""
+
+
 def choices(names: list[str]) -> str:
     """The choice between these vectors of floats; nothing where there are none."""
     facts: list[dict[str, object]] = []
     for name in sorted(names):
-        carrier, lanes = name.removeprefix("SEICHE_F").split("X")
+        carrier, lanes = name.removeprefix("SEICHE_")[1:].split("X")
         size = int(carrier) // 8
         facts.append(
             {

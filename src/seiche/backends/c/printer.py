@@ -18,7 +18,7 @@ from seiche.backends.c import neighbours
 from seiche.backends.c.calls import TEXT
 from seiche.backends.c.dots import ARM, SCALAR, dot_name, dots
 from seiche.backends.c.expr import Printer, ctype, literal, stripped, vector
-from seiche.backends.c.helpers import PROLOGUE, choices, helper, vectors
+from seiche.backends.c.helpers import NO_VECTORS, PROLOGUE, choices, gathers, helper, nans, vectors
 from seiche.ir.loops import (
     Assign,
     Buffer,
@@ -54,6 +54,8 @@ from seiche.schedule.shop import RESERVED
 
 PARALLEL_MIN = 8
 """Iterations from which on a loop is marked for the vectoriser."""
+IN_ARRAYS = {f"{kind} in arrays": kind for kind in ("bits", "from_bits")}
+"""Helpers that lanes need where there are no vectors."""
 INCLUDES = "#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n"
 
 
@@ -100,12 +102,13 @@ def _declared(m: Member, name: str) -> str:
 
 
 def _notes(buffers: Iterable[Buffer]) -> dict[str, str]:
-    """What each member holds, and the user's line."""
-    return {b.name: _said(b.type, f"{b.loc}") for b in buffers}
+    """What each member holds, its name if that is no identifier, and the user's line."""
+    return {b.name: _said(b) for b in buffers}
 
 
-def _said(type: Type, loc: str) -> str:
-    return _bare(f"{type}, {loc}")
+def _said(b: Buffer) -> str:
+    name = f"{b.title}: " if b.title not in ("", b.name) else ""
+    return _bare(f"{name}{b.type}, {b.loc}")
 
 
 HEADER = """\
@@ -205,7 +208,9 @@ def _weights(machine: Machine, name: str) -> str:
         f"    .{m.name} = {_array(values[m.name][1], values[m.name][0].type)},\n"
         for m in weights_layout(machine).members
     ]
-    return f'#include "{name}.h"\n\nconst struct {name}_weights {name}_weights_data = {{\n{"".join(members)}}};\n'
+    text = "".join(members)
+    own = "\n".join([f'#include "{name}.h"', "", *filter(None, [nans(text)])])
+    return f"{own}\nconst struct {name}_weights {name}_weights_data = {{\n{text}}};\n"
 
 
 # The source.
@@ -222,10 +227,15 @@ class _Source:
     def text(self) -> str:
         step = self._step()
         reset = self._reset()
-        own = ("lanes", "choice", "loads", *SCALAR)
+        own = ("lanes", "choice", "gather", "loads", *SCALAR)
         plain = [(kind, f) for kind, f in self.needs if kind not in own]
-        helpers = [helper(kind, f, ctype(NAMED[f])) for kind, f in plain]
+        helpers = [helper(kind, f, ctype(NAMED[f])) for kind, f in plain if kind not in IN_ARRAYS]
+        for kind, f in plain:
+            if kind in IN_ARRAYS and (IN_ARRAYS[kind], f) not in plain:
+                text = helper(IN_ARRAYS[kind], f, ctype(NAMED[f]))
+                helpers.append(f"#if {NO_VECTORS}\n{text}#endif\n")
         lanes = vectors([name for kind, name in self.needs if kind == "lanes"])
+        lanes += gathers([int(n) for kind, n in self.needs if kind == "gather"])
         choice = choices([name for kind, name in self.needs if kind == "choice"])
         products = dots([(kind, int(n)) for kind, n in self.needs if kind in SCALAR])
         tables = [
@@ -235,6 +245,7 @@ class _Source:
         parts = [
             f'#include "{self.name}.h"\n{INCLUDES[len("#include <stddef.h>") + 1 :]}',
             PROLOGUE,
+            nans("".join([*helpers, *self.functions.values(), *tables, reset, step])),
             lanes,
             choice,
             neighbours.loads([int(n) for kind, n in self.needs if kind == "loads"]),
@@ -413,9 +424,13 @@ class _Body:
             p.need(p.call(value), str(like.lanes))
             args = ", ".join(map(p.value, value.args))
             return f"{pad}SEICHE_LANES({like.lanes}) {dot_name(value.name, like.lanes)}({args});"
-        text = p.typed(value) if value.lanes > 1 else f"SEICHE_ALL({held}, {p.typed(value)})"
-        to = p.lanes(place, "SEICHE_TO") if isinstance(place, Load) else p.value(place)
-        return f"{pad}SEICHE_LANES({like.lanes}) {to} = {text};"
+        text = stripped(p.spread(value, like.lanes))
+        if isinstance(place, Name):
+            return f"{pad}SEICHE_LANES({like.lanes}) {p.value(place)} = {text};"
+        kept = p.memory(place)
+        if place.format.kind == "bool":
+            text = f"SEICHE_BYTES({kept}, {text})"
+        return f"{pad}SEICHE_LANES({like.lanes}) SEICHE_TO({kept}, {p.start(place)}) = {text};"
 
     def _note_range(self, name: Name, value: Expr) -> None:
         if name.format.name == "i32":

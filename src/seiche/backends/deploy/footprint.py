@@ -132,7 +132,18 @@ def check_fits(scheduled: Scheduled, target: Target) -> None:
 
 
 def _largest(known: Report, kinds: tuple[str, ...]) -> list[tuple[str, Loc | None]]:
-    """The lines that take most."""
+    """The lines that take most, and what they take it for."""
     sizes = {at: sum(getattr(cost, k) for k in kinds) for at, cost in known.by_line.items()}
     most = sorted(((n, at) for at, n in sizes.items() if n), key=lambda pair: -pair[0])
-    return [(f"{n:,} B of {' and '.join(kinds)}", at) for n, at in most[:CONTRIBUTORS]]
+    said = f"B of {' and '.join(kinds)}"
+    return [(f"{n:,} {said}: {_held(known, kinds, at)}", at) for n, at in most[:CONTRIBUTORS]]
+
+
+def _held(known: Report, kinds: tuple[str, ...], at: Loc) -> str:
+    """The largest of a line's memories by name."""
+    places = {"constants": ("weights", "table")}
+    wanted = [place for kind in kinds for place in places.get(kind, (kind,))]
+    facts = [b for b in known.plan.buffers if b.place in wanted and b.loc == at]
+    facts.sort(key=lambda b: -b.nbytes)
+    names = list(dict.fromkeys(f"`{'/'.join((*b.scope, b.user_name))}`" for b in facts))
+    return ", ".join(names[:CONTRIBUTORS]) + ", ..." * (len(names) > CONTRIBUTORS)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from seiche.backends.c.expr import ctype, literal, stripped
+from seiche.backends.c.helpers import nans
 from seiche.backends.deploy.compare import Reference
 from seiche.backends.deploy.harness import Job
 from seiche.backends.executor import Columns
@@ -26,7 +27,7 @@ TEXT = """\
 
 #include "{name}.h"
 
-#define TICKS {ticks}u
+{nans}#define TICKS {ticks}u
 
 extern volatile uint32_t {name}_replay_tick;
 volatile uint32_t {name}_replay_tick;
@@ -84,8 +85,9 @@ def replay_file(job: Job, done: Reference) -> str:
     wanted = [*((b, c.values) for b, c in columns), *_flags(job, columns)]
     floats = sorted({b.type.format.carrier for b, _ in columns} & {"f32", "f64"})
     kinds = {"f32": "float", "f64": "double"}
+    inputs, outputs = _rows(list(given), ticks), _rows(wanted, ticks)
     return TEXT.format(
-        name=sources.name, ticks=ticks, inputs=_rows(list(given), ticks), outputs=_rows(wanted, ticks),
+        name=sources.name, ticks=ticks, nans=nans(inputs + outputs), inputs=inputs, outputs=outputs,
         helpers="".join(FLOATS.format(f=f, type=kinds[f]) for f in floats), checks="".join(_checks(job)),
         weights=f"&{sources.name}_weights_data" if sources.weights else "0",
     )  # fmt: skip

@@ -1,8 +1,8 @@
 """Weights as files of safetensors: the arrays that a program is made with, by name, out to a file and in from one.
 
-A parameter is a constant array of the user's: one that a state starts from goes by the state's name, another by its own, both below
-the path of their instance. Loading puts other values in their places and compiles again, so that whatever was derived from them is
-derived again. Nothing changes where a file does not fit.
+A parameter is an array of the user's. One that a state starts from goes by the state's name, another by the variable that holds it
+(`lang.holders`); it is one parameter however often the program uses it, and whatever is computed from it before the first tick
+follows it. Loading puts other values in their places and compiles again. Nothing changes where a file does not fit.
 """
 
 from __future__ import annotations
@@ -16,36 +16,26 @@ from typing import Any
 import numpy as np
 
 from seiche.backends import saved
-from seiche.backends.interp import Interpreter
 from seiche.backends.program import Program
 from seiche.errors import NOWHERE, Diagnostic, Loc, SeicheError, fail
-from seiche.ir.core import Call, Equation, Fby, Frame, Lit, Node, Scan, Var, walk
+from seiche.ir.core import Call, Equation, Fby, Frame, Lit, Node, Origin, Scan, Var, walk
 from seiche.ir.op import AnyArray
 from seiche.numbers.formats import Type
-from seiche.schedule.budget import fitted
-from seiche.schedule.lower import Lowered, lower
-from seiche.schedule.machine import schedule
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """An array that a program is made with; `state` is the state that starts from it.
+    """An array that a program is made with: that a state starts from, or that was given by that name.
 
     One that repeats a single number (a fresh bias, a filter's empty memory) may be missing in a file.
     """
 
     name: str
-    var: Var
     value: AnyArray
-    state: Var | None
-
-    @property
-    def type(self) -> Type:
-        return self.var.type
-
-    @property
-    def loc(self) -> Loc:
-        return self.var.loc if self.state is None else self.state.loc
+    type: Type
+    loc: Loc
+    source: Var | str
+    """The state, or the name by which literals know their array."""
 
     @property
     def optional(self) -> bool:
@@ -60,39 +50,46 @@ def parameters(node: Node) -> dict[str, Parameter]:
     """The parameters of a logical node by name, in the order of the program.
 
     >>> import numpy as np, seiche as sc
+    >>> table = np.arange(2.0)
     >>> @sc.node
     ... def line(x: sc.f32[2]) -> sc.f32:
     ...     w = sc.state(np.ones(2))
-    ...     w.next = w
+    ...     w.next = w + table
     ...     return w @ x
-    >>> list(parameters(line.trace().node))
-    ['w']
+    >>> sorted(parameters(line.trace().node))
+    ['table', 'w']
     """
     found: dict[str, Parameter] = {}
-    for var, value, state in _arrays(node):
-        owner = state or var
-        stem = "/".join((*owner.scope, owner.name))
-        count, name = 1, stem
-        while name in found:
-            count, name = count + 1, f"{stem}#{count + 1}"
-        found[name] = Parameter(name, var, value, state)
+    sources = set[Var | str]()
+    for eq, state in _arrays(node):
+        for stem, value, type, loc, source in _named(eq, state):
+            if source in sources:
+                continue
+            count, name = 1, stem
+            while name in found:
+                count, name = count + 1, f"{stem}#{count + 1}"
+            sources.add(source)
+            found[name] = Parameter(name, value, type, loc, source)
     return found
 
 
-def _arrays(node: Node) -> Iterator[tuple[Var, AnyArray, Var | None]]:
-    """Constant arrays that are the user's own, each with the state that starts from it.
+def _named(eq: Equation, state: Var | None) -> Iterator[tuple[str, AnyArray, Type, Loc, Var | str]]:
+    """What a literal makes a parameter: the array that a state starts from, or those of the user's that it was computed from."""
+    assert isinstance(eq.rhs, Lit)
+    if state is not None:
+        yield "/".join((*state.scope, state.name)), eq.rhs.value, state.type, state.loc, state
+    elif eq.rhs.origin is not None:
+        for g in eq.rhs.origin.given:
+            yield g.name, g.value, g.type, g.loc, g.name
 
-    Not those that the language made by repeating a number, and not an index.
-    """
+
+def _arrays(node: Node) -> Iterator[tuple[Equation, Var | None]]:
+    """The literals that are arrays, in the node and its bodies, each with the state that starts from it."""
     for one in walk(node):
         starts = {e.rhs.init: e.out for e in reversed(one.eqs) if isinstance(e.rhs, Fby)}
         for eq in one.eqs:
-            if not isinstance(eq.rhs, Lit) or not eq.out.type.shape:
-                continue
-            var = eq.out
-            given = var.name == "k" and not var.type.format.is_integer
-            if var in starts or given or not _uniform(eq.rhs.value):
-                yield var, eq.rhs.value, starts.get(var)
+            if isinstance(eq.rhs, Lit) and eq.out.type.shape:
+                yield eq, starts.get(eq.out)
 
 
 def save_weights(program: Program, path: str | os.PathLike[str]) -> None:
@@ -115,28 +112,17 @@ def save_weights(program: Program, path: str | os.PathLike[str]) -> None:
 
 def _current(p: Parameter, states: Mapping[str, AnyArray]) -> AnyArray:
     """The value of a parameter: of the state that began as it, where that can be read."""
-    found = None
-    if p.state is not None:
-        found = states.get("/".join((*p.state.scope, p.state.name)))
+    found = None if isinstance(p.source, str) else states.get(p.name)
     usable = found is not None and found.shape == p.value.shape
     return np.ascontiguousarray(found if usable else p.value)
 
 
 def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
-    """The program with the parameters of a file, for the interpreter, before its first tick.
+    """The program with the parameters of a file, compiled as it was (target, budget, deadline, monitors), before its first tick.
 
     Raises SE910, naming all that does not fit: names that are missing or unknown, other shapes, dtypes or formats.
     """
-    node = with_weights(program.node, read(path), path)
-    lowered = _as_before(lower(node), program.lowered)
-    return Program(node, lowered, program.signature, Interpreter(lowered), program.reporter)
-
-
-def _as_before(lowered: Lowered, before: Lowered) -> Lowered:
-    """Under the budget that the program was compiled with: no more bytes than it took."""
-    if not before.checkpoints:
-        return lowered
-    return fitted(lowered, schedule(before).plan.struct_bytes)
+    return program.remade(with_weights(program.node, read(path), path))
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, AnyArray]:
@@ -159,45 +145,58 @@ def with_weights(
     """A logical node with other values of its parameters; raises SE910."""
     found = parameters(node)
     faults = [*_names(found, tensors, path)]
-    values: dict[Var, AnyArray] = {}
+    values: dict[Var | str, AnyArray] = {}
     for name in found.keys() & tensors.keys():
         p = found[name]
         try:
-            values[p.var] = saved.fitting(name, tensors[name], p.type, p.loc, allow_nan=False)
+            values[p.source] = saved.fitting(name, tensors[name], p.type, p.loc, allow_nan=False)
         except SeicheError as error:
             why = error.diagnostics[0].what.replace("state `", "parameter `", 1)
             faults.append(Diagnostic("SE910", why, p.loc))
     if faults:
         raise SeicheError(sorted(faults, key=lambda d: (d.where.file, d.where.line)))
-    return _replaced(node, values)
+    everything = {p.source: p.value for p in found.values()} | values
+    return _replaced(node, everything)
 
 
 def _names(
     found: Mapping[str, Parameter], tensors: Mapping[str, Any], path: str | os.PathLike[str]
 ) -> Iterator[Diagnostic]:
     """What is in one and not in the other."""
+    file = os.path.basename(path)
     for name, p in found.items():
         if name in tensors or p.optional:
             continue
-        what = f"{path} has no `{name}`, which is {p.type}"
+        what = f"{file} has no `{name}`, which is {p.type}"
         yield Diagnostic("SE910", what, p.loc, hint=f"it has {', '.join(tensors) or 'nothing'}")
     for name in [n for n in tensors if n not in found]:
         known = ", ".join(found) or "none"
-        what = f"{path} has `{name}`, which is no parameter of the program"
+        what = f"{file} has `{name}`, which is no parameter of the program"
         yield Diagnostic("SE910", what, NOWHERE, hint=f"its parameters are {known}")
 
 
-def _replaced(node: Node, values: Mapping[Var, AnyArray]) -> Node:
-    """The node with other literals, in its bodies too."""
+def _replaced(node: Node, values: Mapping[Var | str, AnyArray]) -> Node:
+    """The node with the literals of other parameters, in its bodies too."""
+    starts = {e.rhs.init: e.out for e in reversed(node.eqs) if isinstance(e.rhs, Fby)}
+    given = {name: value for name, value in values.items() if isinstance(name, str)}
 
     def equation(eq: Equation) -> Equation:
-        if isinstance(eq.rhs, Lit) and eq.out in values:
-            return Equation(eq.outs, Lit(values[eq.out]))
-        if isinstance(eq.rhs, Scan | Frame | Call):
-            return Equation(eq.outs, replace(eq.rhs, body=_replaced(eq.rhs.body, values)))
-        return eq
+        match eq.rhs:
+            case Lit() if (state := starts.get(eq.out)) in values and state is not None:
+                return Equation(eq.outs, Lit(values[state]))
+            case Lit(origin=Origin() as origin):
+                return Equation(eq.outs, Lit(origin.again(given), _after(origin, given)))
+            case Scan() | Frame() | Call():
+                return Equation(eq.outs, replace(eq.rhs, body=_replaced(eq.rhs.body, values)))
+            case _:
+                return eq
 
     return replace(node, eqs=[equation(eq) for eq in node.eqs])
+
+
+def _after(origin: Origin, values: Mapping[str, AnyArray]) -> Origin:
+    """The origin of a literal whose arrays have these values."""
+    return Origin(tuple(replace(g, value=values[g.name]) for g in origin.given), origin.again)
 
 
 def _library() -> Any:

@@ -27,7 +27,6 @@ from seiche.ir.loops import (
     Unary,
     Writer,
     carrier,
-    integer,
 )
 from seiche.ir.op import (
     OPS,
@@ -320,35 +319,6 @@ def lane_sum(terms: AnyArray) -> AnyArray:
     [6, 60]
     """
     return lane_fold(len(terms), lambda i, j: terms[i:j])
-
-
-def write_lane_fold(
-    w: Writer, n: int, term: Callable[[Expr], Expr], combine: Combine = plus
-) -> Expr:
-    """Writes the same: `term(k)` is the k-th of n >= 1 terms. One loop step combines 16 of them in 16 locals."""
-    if n < 2 * LANES:
-        acc = [w.local(term(integer(j))) for j in range(min(n, LANES))]
-    else:
-        acc = [w.local(term(integer(j))) for j in range(LANES)]
-        with w.loop(n // LANES, start=1) as block:
-            base = w.let(block * LANES)
-            for j, a in enumerate(acc):
-                w.assign(a, combine(w, a, term(base + j if j else base)))
-    for k in range(max(LANES, n - n % LANES), n):
-        w.assign(acc[k % LANES], combine(w, acc[k % LANES], term(integer(k))))
-    half = LANES // 2
-    while half:
-        for j in range(half):
-            if j + half < len(acc):
-                w.assign(acc[j], combine(w, acc[j], acc[j + half]))
-        acc = acc[:half]
-        half //= 2
-    return acc[0]
-
-
-def write_lane_sum(w: Writer, n: int, term: Callable[[Expr], Expr]) -> Expr:
-    """Writes the sum of n >= 1 terms in lane order; the result is a local."""
-    return write_lane_fold(w, n, term, plus)
 
 
 # Derivatives.

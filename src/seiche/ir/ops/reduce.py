@@ -43,10 +43,10 @@ from seiche.ir.ops.define import (
     plus,
     same_bits,
     sample,
-    write_lane_fold,
     zeros,
 )
 from seiche.ir.ops.indexing import Index, unflatten
+from seiche.ir.ops.lane_folds import write_lane_fold
 from seiche.ir.ops.pointwise import greatest, least
 from seiche.numbers import formats as fmt
 from seiche.numbers.formats import Format, Shape, Type
