@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 import seiche as sc
+from bench import driving_learners
 from bench.report import Bench, Result
 from examples.driving.conditions import DRY, RAIN
-from examples.driving.drivers import BASELINES, LEARNERS, drive
+from examples.driving.drivers import BASELINES, LEARNERS, RECURRENT, drive
 from examples.driving.training import (
     COLUMNS,
     TRAINING,
@@ -28,8 +29,10 @@ from examples.driving.training import (
     program,
     spread,
     train,
+    trainer,
     trial,
 )
+from examples.driving.world import LONGEST
 
 SEEDS = (0, 1, 2, 3, 4)
 STEPS, EPISODES = 1_000_000, 500
@@ -44,12 +47,17 @@ PIL_TICKS, BOARDS = 20_000, ("cortex-m7", "cortex-m4f")
 
 @dataclass
 class Course:
-    """A driver of one kind: its score for each seed, its decisions per CPU-second, the bytes that it learns with."""
+    """A driver of one kind: its score for each seed, its decisions of training per CPU-second, and what it takes.
+
+    `learner_bytes` is what it learns with (of the recurrent driver the whole program that trains it, with eight worlds and the
+    rollout), `struct_bytes` the whole program that drives; `seconds` of a decision without learning, its world included.
+    """
 
     scores: list[Score]
     rate: float = 0.0
     learner_bytes: int = 0
     struct_bytes: int = 0
+    seconds: float = np.inf
 
     def column(self, name: str) -> list[float]:
         return [getattr(score, name) for score in self.scores]
@@ -73,7 +81,7 @@ def run(bench: Bench) -> Result:
         headings,
         rows,
     )
-    memory(result, courses)
+    memory(bench, result, courses)
     safety(result, courses)
     cost(result, courses["shielded"])
     rain(bench, result, seeds[0], steps, episodes)
@@ -81,6 +89,7 @@ def run(bench: Bench) -> Result:
     for name, one in courses.items():
         result.data[name] = {**asdict(one), "scores": [asdict(s) for s in one.scores]}
     processors(bench, result)
+    driving_learners.run(bench, result)
     peers(bench, result, courses["latched"].rate)
     return result
 
@@ -90,16 +99,22 @@ def course(name: str, seeds: tuple[int, ...], steps: int, episodes: int) -> Cour
     one = Course([])
     for seed in seeds:
         if name in LEARNERS:
-            made = program(name, DRY, seed, steps)
+            trains = trainer(name, DRY, seed, steps)
             began = time.process_time()
             pilot = train(name, seed, steps)
             one.rate = max(one.rate, steps / (time.process_time() - began))
-            one.learner_bytes = sum(value.nbytes for value in pilot.weights.values())
-            one.struct_bytes = made.report().plan.struct_bytes
+            kept = sum(value.nbytes for value in pilot.weights.values())
+            whole = trains.report().plan.struct_bytes
+            one.learner_bytes = whole if name == RECURRENT else kept
         else:
             pilot = Pilot(name)
+        made = program(name, DRY, pilot.seed, pilot.steps)
+        one.struct_bytes = made.report().plan.struct_bytes
         # Each seed has a trial of its own, the same for all drivers.
+        began = time.process_time()
         one.scores.append(trial(pilot, episodes, seed=1000 + seed))
+        taken = (time.process_time() - began) / (episodes * (LONGEST + 1))
+        one.seconds = min(one.seconds, taken)
     return one
 
 
@@ -118,9 +133,30 @@ def shown(values: list[float]) -> str:
     return f"{mean:.{digits}f} ± {interval:.{digits}f}"
 
 
-def memory(result: Result, courses: dict[str, Course]) -> None:
-    """Whether remembered facts are as good as the truth, and no memory is much worse."""
+REMEMBERING = ("memoryless", RECURRENT, "latched", "oracle")
+
+
+def memory(bench: Bench, result: Result, courses: dict[str, Course]) -> None:
+    """Whether remembered facts are as good as the truth, and no memory is much worse; what learnt memory gets, and takes."""
     oracle = courses["oracle"].mean("returns")
+    rows = [
+        [
+            name, f"{one.mean('returns') / oracle:.3f}", f"{1e6 * one.seconds:.2f}", f"{one.struct_bytes:,}",
+            f"{1e6 / one.rate:.1f}", f"{one.learner_bytes:,}",
+        ]
+        for name, one in ((name, courses[name]) for name in REMEMBERING)
+    ]  # fmt: skip
+    headings = [
+        "",
+        "of the oracle's return",
+        "drives, µs",
+        "drives, B",
+        "learns, µs",
+        "learns with, B",
+    ]
+    bench.table("What memory gets, and takes by decision (world included)", headings, rows)
+    learnt = courses[RECURRENT].mean("returns") / oracle
+    result.claim("learnt memory (GRU): share of the oracle's return", "-", f"{learnt:.3f}", None)
     latched, blind = (courses[name].mean("returns") / oracle for name in ("latched", "memoryless"))
     result.claim(
         "latched facts: share of the oracle's return", f"≥ {LATCHED_MIN}", f"{latched:.3f}",

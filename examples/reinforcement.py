@@ -84,6 +84,23 @@ def balance_dqn(seed: int = 0) -> Outcome:
 
 
 @node
+def balance_gru(seed: int = 0) -> Outcome:
+    """Eight cart-poles by proximal policy optimisation of a GRU; rewards are made small, as its value shares the unit."""
+    steps = learn.Linear(3e-3, 3e-4, steps=3_000)
+    agent = rl.PPO(
+        4, 2, instances=INSTANCES, ticks=64, entropy=0.0, network=rl.Recurrent(4, 2),
+        optimiser=learn.Adam(steps), seed=seed,
+    )  # fmt: skip
+
+    def act(observation: sc.Stream, reward: sc.Stream, *ends: sc.Stream) -> Any:
+        return agent(observation, 0.05 * reward, *ends)
+
+    world = side_by_side(cart_pole.cart_pole, seed)
+    now, _ = rl.interaction(world, act, np.zeros(INSTANCES, np.int32))
+    return outcome(now)
+
+
+@node
 def swing_up(seed: int = 0) -> Outcome:
     """The pendulum by a stream actor-critic with continuous actions."""
     agent = rl.StreamAC(3, 1, continuous=True, hidden=128, horizon=pendulum.LONGEST, seed=seed)
@@ -92,29 +109,73 @@ def swing_up(seed: int = 0) -> Outcome:
     return outcome(now)
 
 
-@node
-def remember(latch: bool = True, length: int = 8, seed: int = 0, steps: int = 20_000) -> Outcome:
-    """The memory task by stream Q(λ), which has no memory; with `latch`, the cue is held for it as a fact."""
+PENDULUMS, WIDE = 4, 3.0
+"""Pendulums side by side, and how far at first their actions are spread, in motors."""
 
-    def agent(observation: sc.Stream, *told: sc.Stream) -> Any:
-        cue = observation[2]
-        if latch:
-            fact = sc.hold(sc.when(cue, cue != 0), 0.0)
-            observation = sc.concatenate([observation, fact.reshape(1)])
-        return rl.StreamQ(3 + latch, 2, explore=exploration(steps), seed=seed)(observation, *told)
+
+@node
+def swing_up_ppo(seed: int = 0) -> Outcome:
+    """Four pendulums by proximal policy optimisation: decisions, networks, epochs and minibatches are those of RLtools' benchmark."""
+    agent = rl.PPO(
+        3, 1, continuous=True, instances=PENDULUMS, ticks=1024, epochs=2, minibatches=16, discount=0.9,
+        entropy=0.0, norm_max=100.0, optimiser=learn.Adam(learn.Linear(3e-3, 3e-4, steps=2_300)), seed=seed,
+    )  # fmt: skip
+    size = np.array([1.0, 1.0, 1.0 / pendulum.TURN_MAX], np.float32)
+
+    def one(action: sc.Stream, key: sc.Stream) -> rl.Experience:
+        now = pendulum.pendulum(WIDE * pendulum.TORQUE_MAX * action, key)
+        return now._replace(observation=size * now.observation)
+
+    def act(observation: sc.Stream, reward: sc.Stream, *ends: sc.Stream) -> Any:
+        return agent(observation, 0.1 * reward, *ends)
+
+    keys = np.stack([key.words for key in sc.Key.of(seed).fold_in(1).split(PENDULUMS)])
+    idle = np.zeros((PENDULUMS, 1), np.float32)
+    now, _ = rl.interaction(lambda a: sc.over_space(one, PENDULUMS)(a, keys), act, idle)
+    return outcome(now)
+
+
+def latched(now: rl.Experience) -> rl.Experience:
+    """With the cue of the memory task held as a fact."""
+    cue = now.observation[2]
+    fact = sc.hold(sc.when(cue, cue != 0), 0.0)
+    return now._replace(observation=sc.concatenate([now.observation, fact.reshape(1)]))
+
+
+def forgetful(learner: str, observations: int, seed: int, steps: int) -> Callable[..., Any]:
+    """A learner without memory, for two actions."""
+    if learner == "stream_q":
+        return rl.StreamQ(observations, 2, explore=exploration(steps), seed=seed)
+    if learner == "stream_ac":
+        return rl.StreamAC(observations, 2, seed=seed)
+    return rl.DQN(observations, 2, explore=exploration(steps), seed=seed)
+
+
+@node
+def remember(
+    latch: bool = True,
+    learner: str = "stream_q",
+    length: int = 8,
+    seed: int = 0,
+    steps: int = 20_000,
+) -> Outcome:
+    """The memory task by a learner without memory ("stream_q", "stream_ac", "dqn"); with `latch`, the cue is held as a fact."""
 
     def world(action: sc.Stream) -> rl.Experience:
-        return memory_chain.memory_chain(action, chance(seed), length=length)
+        now = memory_chain.memory_chain(action, chance(seed), length=length)
+        return latched(now) if latch else now
 
-    now, _ = rl.interaction(world, agent, 0)
+    now, _ = rl.interaction(world, forgetful(learner, 3 + latch, seed, steps), 0)
     return outcome(now)
 
 
 @node
-def remember_gru(recurrent: bool = True, length: int = 8, seed: int = 0) -> Outcome:
+def remember_gru(
+    recurrent: bool = True, latch: bool = False, length: int = 8, seed: int = 0
+) -> Outcome:
     """The memory task by proximal policy optimisation; with `recurrent`, of a GRU, trained through time."""
     agent = rl.PPO(
-        3,
+        3 + latch,
         2,
         instances=INSTANCES,
         ticks=2 * (length + 2),
@@ -124,7 +185,8 @@ def remember_gru(recurrent: bool = True, length: int = 8, seed: int = 0) -> Outc
     )
 
     def one(action: sc.Stream, key: sc.Stream) -> rl.Experience:
-        return memory_chain.memory_chain(action, key, length=length)
+        now = memory_chain.memory_chain(action, key, length=length)
+        return latched(now) if latch else now
 
     now, _ = rl.interaction(side_by_side(one, seed), agent, np.zeros(INSTANCES, np.int32))
     return outcome(now)

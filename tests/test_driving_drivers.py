@@ -9,7 +9,7 @@ import pytest
 
 import seiche as sc
 from examples.driving.conditions import DRY, RAIN
-from examples.driving.drivers import BASELINES, LEARNERS, dared, drive
+from examples.driving.drivers import BASELINES, LEARNERS, SIDE_BY_SIDE, dared, drive, school
 from examples.driving.record import record
 from examples.driving.traffic import CARS
 from examples.driving.training import (
@@ -103,10 +103,47 @@ def test_memory_is_what_the_world_asks_for():
     reached = {
         name: np.mean([trial(trained(name, 300_000, seed)).returns for seed in (0, 1)])
         for name in LEARNERS
+        if name != "recurrent"
     }
     assert reached["memoryless"] < 0.85 * reached["oracle"]
     assert reached["latched"] > 0.93 * reached["oracle"]
     assert reached["shielded"] > max(trial(Pilot("rule")).returns, reached["latched"])
+
+
+def test_what_is_learnt_at_school_is_called_as_what_drives():
+    """By the names of their states alone: a driver takes all that it acts by from the program that trained it."""
+    learns, drives = (set(sc.compile(node, **who).state) for node, who in SCHOOLED)
+    acts = {name for name in drives if "acting" in name}
+    assert len(acts) == 6 and acts < learns
+    assert not [name for name in drives if "weights" in name or "optimiser" in name]
+
+
+SCHOOLED = (school, {}), (drive, {"driver": "recurrent"})
+
+
+@in_c
+@pytest.mark.long
+def test_the_recurrent_driver_takes_along_what_it_learnt_at_school():
+    steps = 2 * SIDE_BY_SIDE * 128
+    pilot = trained("recurrent", steps)
+    drives = pilot.takes(program("recurrent", DRY, 0, steps))
+    taken = [name for name in drives.state if "acting" in name]
+    assert len(taken) == 6 and "ppo/acting/chosen_gru_recurrent" in taken
+    drives.run(np.zeros(200, np.bool_), chance(1, TRAINING, 200))
+    fresh = program("recurrent", DRY, 0, steps).lowered.initial
+    for name in taken:
+        np.testing.assert_array_equal(drives.state[name], pilot.weights[name], err_msg=name)
+        assert (pilot.weights[name] != fresh[name]).any(), name
+    assert trial(pilot, 10) == trial(pilot, 10)
+    assert [int(done) for done in pilot.curve[:, 0]] == [steps]
+
+
+@in_c
+@pytest.mark.long
+def test_memory_can_be_learnt():
+    """A million decisions, of the sensors' words alone: most of what remembered facts are worth."""
+    reached = trial(trained("recurrent", 1_000_000))
+    assert reached.returns > 90 and reached.crashes <= 0.02
 
 
 @in_c

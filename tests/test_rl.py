@@ -372,6 +372,40 @@ def test_an_update_of_ppo_is_the_papers(recurrent):
     close(better, jax.tree.map(lambda a, g: np.asarray(a - 0.5 * 0.3 / norm * g), w, slope), 1e-4)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_a_policy_at_work_does_what_is_likeliest(recurrent, target):
+    """By the weights of another program, in which more instances learnt; what it remembers ends with an episode."""
+    net = rl.Recurrent(3, 2, hidden=5) if recurrent else rl.Feedforward(3, 2, hidden=5)
+    agent = rl.PPO(3, 2, instances=N, ticks=ROWS, network=net)
+    w, rows = fuller(agent.init()), rollout()
+    ended = np.concatenate([rows.opens[1:], rows.opens[:1]])
+
+    def work(x, ended):
+        return agent.at_work(x, ended)
+
+    program = sc.compile(sc.node(typed(work, sc.f32[N, 3], sc.bool_[N])), target=target)
+    _, form = flatten(w)
+    names = dict(zip((f"ppo/acting/{n}" for n in form.names("state")), flatten(w)[0]))
+    fresh = dict(program.state)
+    used = {n: v for n, v in names.items() if n in fresh}
+    assert len(used) == len(names) - (2 if recurrent else 6), "the critic is left out"
+    program.state.assign(fresh | used)
+    said, _ = judged(w, rows._replace(opens=at_first_and(rows.opens)), np.zeros((N, 5)))
+    np.testing.assert_array_equal(program.run(rows.features, ended), np.argmax(said, -1))
+    for name, value in used.items():
+        np.testing.assert_array_equal(program.state[name], value)
+
+
+def at_first_and(opens):
+    return opens | (np.arange(len(opens)) == 0)[:, None]
+
+
+def typed(fn, *types):
+    fn.__annotations__ = dict(zip(("x", "ended"), types))
+    return fn
+
+
 def test_minibatches_are_a_partition_of_each_epoch():
     agent = rl.PPO(3, 2, instances=N, ticks=6, epochs=3, minibatches=4)
     orders = step(agent._orders, sc.random.key(5))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 import seiche as sc
 from examples.driving import features, rules
 from examples.driving.conditions import DRY, Conditions
 from examples.driving.facts import Facts, facts, truth
+from examples.driving.faults import failing
 from examples.driving.health import BLIND_AFTER, NOMINAL, Readings, believed, mode
 from examples.driving.sensing import AHEAD, SECTORS, Sensors
 from examples.driving.shield import Verdict, shielded
@@ -15,9 +18,14 @@ from examples.driving.world import ACTIONS, Scene, world
 from seiche import bool_, i32, learn, node, u32
 from seiche.learn import rl
 
-LEARNERS = ("memoryless", "latched", "shielded", "oracle")
+RECURRENT = "recurrent"
+LEARNERS = ("memoryless", "latched", "shielded", "oracle", RECURRENT)
 BASELINES = ("random", "brake", "rule")
 
+SIDE_BY_SIDE = 8
+"""Cars that the recurrent driver learns with."""
+UNIT = 0.1
+"""What a reward of 1 is to its value and policy, which share a GRU: about as much as its choice."""
 OVERRIDE = 0.2
 """What the learner pays for each decision that the shield overrides: not a part of the world's reward."""
 
@@ -78,6 +86,25 @@ def agent(driver: str, seed: int, steps: int) -> rl.StreamQ:
     )
 
 
+def recurrent(instances: int, seed: int, steps: int) -> rl.PPO:
+    """The learner that is to find out by itself what to remember: a GRU of the sensors' words, by PPO through time."""
+    ticks, epochs, minibatches = 128, 4, 4
+    updates = max(1, steps // (instances * ticks)) * epochs * minibatches
+    return rl.PPO(
+        features.SENSED,
+        len(ACTIONS),
+        instances=instances,
+        ticks=ticks,
+        epochs=epochs,
+        minibatches=minibatches,
+        discount=0.98,
+        trace=0.97,
+        network=rl.Recurrent(features.SENSED, len(ACTIONS), longest=ticks),
+        optimiser=learn.Adam(learn.Linear(3e-3, 3e-4, steps=updates), epsilon=1e-5),
+        seed=seed,
+    )
+
+
 class Guarded(NamedTuple):
     """What is done, in which mode, by which facts."""
 
@@ -95,16 +122,28 @@ def guarded(said: Sensors, opens: bool_, chosen: i32, of: Conditions = DRY) -> G
 
 
 def loop(
-    learning: sc.Stream, key: sc.Stream, driver: str, of: Conditions, seed: int, steps: int
+    learning: sc.Stream,
+    key: sc.Stream,
+    driver: str,
+    of: Conditions,
+    seed: int,
+    steps: int,
+    fault: sc.Stream | None = None,
 ) -> tuple[Scene, Driven]:
-    """World and driver, each answering the other; `seed` and `steps` are the learner's."""
+    """World and driver, each answering the other; `seed` and `steps` are the learner's, `fault` befalls the sensors."""
     action = sc.var(i32)
     now = world(sc.fby(0, action), key, of=of)
+    if fault is not None:
+        now = now._replace(sensors=failing(now.sensors, fault))
     opens = sc.fby(True, now.ended)
     knows = omniscient(now) if driver == "oracle" else mind(now.sensors, opens)
     overridden = sc.var(bool_)
     paid = now.reward - sc.where(sc.fby(False, overridden), OVERRIDE, 0.0)
-    if driver in LEARNERS:
+    if driver == RECURRENT:
+        seen, over = features.sensed(now.sensors), now.ended
+        trained = recurrent(1, seed, steps)
+        chosen = trained.at_work(sc.expand_dims(seen, 0), sc.expand_dims(over, 0))[0]
+    elif driver in LEARNERS:
         learner = agent(driver, seed, steps)
         calm = learning & (knows.mode == NOMINAL)
         chosen = learner(
@@ -154,22 +193,53 @@ def drive(
 ) -> Driven:
     """A second of a driver in the world that `key` chooses; where it is not `learning`, it drives as well as it can.
 
-    `driver` is one of `LEARNERS` and `BASELINES`; a learner explores less and less over `steps` decisions.
+    `driver` is one of `LEARNERS` and `BASELINES`; a learner explores less and less over `steps` decisions. The recurrent
+    driver does not learn here, but in `school`.
     """
     return loop(learning, key, driver, of, seed, steps)[1]
+
+
+class Lesson(NamedTuple):
+    """A second of SIDE_BY_SIDE cars: the worlds' rewards, and where a drive ended."""
+
+    reward: sc.Stream
+    ended: sc.Stream
+
+
+@node
+def school(key: u32[2], of: Conditions = DRY, seed: int = 0, steps: int = 1_000_000) -> Lesson:
+    """A second of cars side by side, each in a world of its own: one recurrent policy drives them, and learns from all."""
+
+    def lone(action: sc.Stream, chance: sc.Stream) -> rl.Experience:
+        now = world(action, chance, of=of)
+        return rl.Experience(
+            features.sensed(now.sensors), now.reward, now.terminated, now.truncated
+        )
+
+    agent = recurrent(SIDE_BY_SIDE, seed, steps)
+    keys = sc.random.split(key, SIDE_BY_SIDE)
+    action = sc.var(i32[SIDE_BY_SIDE])
+    idle = np.zeros(SIDE_BY_SIDE, np.int32)
+    now = sc.over_space(lone, SIDE_BY_SIDE)(sc.fby(idle, action), sc.stack(keys))
+    told = now._replace(reward=UNIT * now.reward)
+    # States are named after the variable: by this one, the weights are those of the same name in `loop`.
+    chosen = agent(*told, key=sc.random.fold_in(key, SIDE_BY_SIDE)).action
+    action.define(chosen)
+    return Lesson(now.reward, now.ended)
 
 
 @node
 def film(
     learning: bool_,
     key: u32[2],
+    fault: i32,
     driver: str = "latched",
     of: Conditions = DRY,
     seed: int = 0,
     steps: int = 1_000_000,
 ) -> tuple[Scene, Driven]:
-    """As `drive`, with all that is true and sensed beside it."""
-    return loop(learning, key, driver, of, seed, steps)
+    """As `drive`, with all that is true and sensed beside it; `fault` (an index of `faults.KINDS`) befalls the sensors."""
+    return loop(learning, key, driver, of, seed, steps, fault)
 
 
 @node

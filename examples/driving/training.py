@@ -12,7 +12,7 @@ import numpy as np
 
 import seiche as sc
 from examples.driving.conditions import DRY, Conditions
-from examples.driving.drivers import LEARNERS, Driven, drive
+from examples.driving.drivers import LEARNERS, RECURRENT, SIDE_BY_SIDE, Driven, drive, school
 from examples.driving.world import LONGEST
 from seiche.backends.program import Program
 
@@ -27,6 +27,19 @@ TRAINING, TRIAL = 1, 2
 def program(driver: str, of: Conditions, seed: int, steps: int) -> Program:
     """The driver and its world in C; shared, so whoever uses it resets it first."""
     return sc.compile(drive, target="c", driver=driver, of=of, seed=seed, steps=steps)
+
+
+@lru_cache(maxsize=8)
+def schooling(of: Conditions, seed: int, steps: int) -> Program:
+    """What the recurrent driver is trained by, in C; shared, as `program`."""
+    return sc.compile(school, target="c", of=of, seed=seed, steps=steps)
+
+
+def trainer(driver: str, of: Conditions, seed: int, steps: int) -> Program:
+    """The program that a driver is trained by: the one that it drives by, but for the recurrent one."""
+    if driver == RECURRENT:
+        return schooling(of, seed, steps)
+    return program(driver, of, seed, steps)
 
 
 def chance(seed: int, use: int, ticks: int) -> np.ndarray[Any, Any]:
@@ -48,15 +61,21 @@ class Pilot:
     curve: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros((0, 2)), repr=False)
 
     def takes(self, program: Program) -> Program:
-        """A program of this driver, from its first tick, with what was learnt."""
+        """A program of this driver, from its first tick, with what was learnt; who only drives has no use for a critic."""
         program.reset()
-        program.state.assign({**dict(program.state), **self.weights})
+        fresh = dict(program.state)
+        program.state.assign({name: self.weights.get(name, fresh[name]) for name in fresh})
         return program
+
+
+LEARNT = ("stream_q", "ppo/acting")
+"""In the names of states: what a driver takes along from its training."""
 
 
 def learnt(program: Program) -> Weights:
     """What a program has learnt: the learner's states, without the world's."""
-    return {name: value for name, value in program.state.items() if "stream_q" in name}
+    kept = program.state.items()
+    return {name: value for name, value in kept if any(part in name for part in LEARNT)}
 
 
 def train(
@@ -72,16 +91,23 @@ def train(
     """
     if driver not in LEARNERS:
         return Pilot(driver, seed)
-    made = program(driver, of, seed, steps)
+    made = trainer(driver, of, seed, steps)
     made.reset()
     curve: list[tuple[int, float]] = []
     for done in range(0, steps, CHUNK):
-        ticks = min(CHUNK, steps - done)
-        now: Driven = made.run(np.ones(ticks, np.bool_), chance(seed, TRAINING, ticks))
-        gained = float(now.reward.sum()) / max(1, int(now.ended.sum()))
-        curve.append((done + ticks, gained))
+        decisions = min(CHUNK, steps - done)
+        curve.append((done + decisions, practised(driver, made, seed, decisions)))
         told(*curve[-1])
     return Pilot(driver, seed, steps, learnt(made), np.array(curve))
+
+
+def practised(driver: str, made: Program, seed: int, decisions: int) -> float:
+    """Goes on training for so many decisions; the mean return of the episodes that ended meanwhile."""
+    if driver == RECURRENT:
+        now = made.run(chance(seed, TRAINING, decisions // SIDE_BY_SIDE))
+    else:
+        now = made.run(np.ones(decisions, np.bool_), chance(seed, TRAINING, decisions))
+    return float(now.reward.sum()) / max(1, int(now.ended.sum()))
 
 
 @dataclass(frozen=True)

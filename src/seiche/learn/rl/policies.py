@@ -30,6 +30,10 @@ class Policy(Protocol):
         """An action."""
         ...
 
+    def likeliest(self, said: Stream) -> Stream:
+        """The action of the highest probability (density)."""
+        ...
+
     def log_probability(self, said: Stream, action: Stream) -> Stream:
         """The logarithm of the probability (density) of that action: `[*]`."""
         ...
@@ -67,6 +71,10 @@ class Categorical:
         """An action by chance."""
         return random.categorical(key, said)
 
+    def likeliest(self, said: Stream) -> Stream:
+        """The action of the highest logit."""
+        return f.argmax(said)
+
     def log_probability(self, said: Stream, action: Stream) -> Stream:
         """The logarithm of the probability of that action."""
         chosen = f.one_hot(action, self.actions)
@@ -102,8 +110,8 @@ class Gaussian:
         """Zeros."""
         return np.zeros(self.actions, np.float32)
 
-    def mean(self, said: Stream) -> Stream:
-        """The likeliest action."""
+    def likeliest(self, said: Stream) -> Stream:
+        """The mean."""
         return said[..., : self.actions]
 
     def spread(self, said: Stream) -> Stream:
@@ -112,13 +120,13 @@ class Gaussian:
 
     def sample(self, key: Tensor, said: Stream) -> Stream:
         """An action by chance."""
-        mean = self.mean(said)
+        mean = self.likeliest(said)
         return mean + self.spread(said) * random.normal(key, mean.shape)
 
     def log_probability(self, said: Stream, action: Stream) -> Stream:
         """The logarithm of the density at that action."""
         spread = self.spread(said)
-        off = (action - self.mean(said)) / spread
+        off = (action - self.likeliest(said)) / spread
         return f.sum(-0.5 * f.square(off) - f.log(spread) - 0.5 * log(2 * pi), -1)
 
     def entropy(self, said: Stream) -> Stream:

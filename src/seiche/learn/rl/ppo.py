@@ -14,7 +14,7 @@ from seiche.lang import random, trace
 from seiche.lang.frames import frame, over_time
 from seiche.lang.grad import value_and_grad
 from seiche.lang.memory import costate, fby, first, hold, state
-from seiche.lang.stream import Stream, Tensor
+from seiche.lang.stream import Stream, Tensor, as_stream
 from seiche.learn.adam import Adam
 from seiche.learn.clipping import clip_by_global_norm
 from seiche.learn.layer import Params
@@ -23,6 +23,7 @@ from seiche.learn.rl.actor_critic import ActorCritic, Feedforward
 from seiche.learn.rl.experience import Experience
 from seiche.learn.rl.keeping import kept
 from seiche.learn.rl.policies import Categorical, Gaussian, Policy
+from seiche.numbers.formats import bool_
 
 
 class Deed(NamedTuple):
@@ -163,9 +164,24 @@ class PPO:
                 *told, start = did
                 rows = Row(*rollout.stack((*told, gain, ~opens)))
                 at_first = rollout.last(_at_opening(start))
+                root = root if key is None else rollout.last(as_stream(key))
             w.next, moments.next, loss = self.train(_keyed(root, 1), rows, at_first, w, moments)
             acting.next = hold(w.next, self.init())
             return Actions(action, value, hold(loss, 0.0))
+
+    def at_work(self, observation: Stream, ended: Tensor) -> Stream:
+        """A trained agent at work: the likeliest actions, by weights that stand still; `ended [n]` as in an experience.
+
+        Its states below `acting` are called as a learner's, given a variable of the same name: what one learnt, the other
+        takes. It may have other `instances` than that had.
+        """
+        with trace.instance("ppo"):
+            acting = kept("acting", self.init())
+            acting.next = acting
+            opens = fby(np.ones(self.instances, bool), as_stream(ended, bool_))
+            memory = kept("memory", self.net.memory(self.instances))
+            said, _, memory.next = self.net.step(acting, memory, as_stream(observation), opens)
+            return self.policy.likeliest(said)
 
     def train(
         self, key: Stream, rows: Row, memory: Any, w: Params, moments: Params
