@@ -22,7 +22,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import seiche as sc
 from examples import show
@@ -121,14 +120,14 @@ class Timed:
         self.program.reset()
 
 
-def made(name: str) -> gymnasium.Env[Any, Any]:
-    """An environment by its id; that a newer version of it exists is not said."""
+def made(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
+    """An environment by its id, made with `options`; that a newer version of it exists is not said."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*out of date.*")
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         if name not in gymnasium.registry and importlib.util.find_spec(REGISTERS):
             importlib.import_module(REGISTERS)
-        return gymnasium.make(name)
+        return gymnasium.make(name, **options)
 
 
 def suited(name: str, setting: Setting) -> gym.Environment | list[gym.Environment]:
@@ -173,6 +172,9 @@ def summary(done: gym.Episodes, last: int = 0) -> str:
 
 def run(name: str, setting: Setting, seed: int, trial: int) -> None:
     """Trains with a bar of progress, and prints what came of it."""
+    # Here, for those who import this module and want neither the bar nor its memory.
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

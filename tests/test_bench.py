@@ -85,6 +85,7 @@ def test_numbers_and_marks() -> None:
             "bptt",
             "pipeline",
             "driving",
+            "highway",
         )
         else n
         for n in command.NAMES

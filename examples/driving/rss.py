@@ -27,6 +27,7 @@ def longitudinal(
 
     It may accelerate by a = `pull` for the response time ρ, then brakes by at least b = `rear_brake`, while the car ahead brakes
     by at most B = `front_brake`. Nobody drives backwards: v + a ρ is at least 0, and v ρ + a ρ²/2 the mean of both speeds times ρ.
+    Where nobody comes to rest, speeds may be those over the slowest that both keep to: distances in a frame that goes along.
 
     >>> @sc.node
     ... def keep(v: sc.f32) -> sc.f32:

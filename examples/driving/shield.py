@@ -11,6 +11,7 @@ from examples.driving import health
 from examples.driving.conditions import DRY, Conditions
 from examples.driving.facts import Facts
 from examples.driving.health import SPEED_MOST, Readings
+from examples.driving.override import nearest
 from examples.driving.rss import lateral, longitudinal
 from examples.driving.traffic import LANE_WIDTH, LANES, WIDTH
 from examples.driving.world import ACTIONS, BRAKE, FASTER, LEFT, PULLS, RIGHT, SIDES
@@ -28,8 +29,6 @@ STOPS_SHORT = 10.0
 """Metres before it where a car that could not leave such a lane comes to stand."""
 OTHER_LANE, LEAVE = 3.0, 20.0
 """How far a change of lanes is from keeping to it, in m/s²; how much nearer leaving a lane that turns is."""
-NONE_SAFE, UNSAFE = 1e3, 1e6
-"""How far braking is where nothing is safe; and any other action that is not."""
 
 
 class Verdict(NamedTuple):
@@ -106,9 +105,7 @@ def shielded(chosen: i32, seen: Readings, known: Facts, mode: i32, of: Condition
     safe = keeps_distance(seen, of) & keeps_law(seen, known, of) & allowed(mode)
     leaving = known.left_only & (seen.lane == 0) & (known.junction < TURN_FROM)
     away = sc.take(distances(), chosen) - sc.where(leaving, LEAVE, 0.0) * np.float32(SIDES).clip(0)
-    brake = np.arange(len(ACTIONS)) == BRAKE
-    nearest = sc.argmin(sc.where(safe, away, sc.where(brake, NONE_SAFE, UNSAFE)))
-    done = sc.where(sc.take(safe, chosen), chosen, nearest)
+    done = nearest(chosen, safe, away, refuge=BRAKE)
     sc.guarantee((done >= 0) & (done < len(ACTIONS)), "an action is done")
     sc.guarantee(sc.take(safe, done) | (done == BRAKE), "it is safe, or the car brakes")
     sc.guarantee((mode != health.EMERGENCY) | (done == BRAKE), "in an emergency the car brakes")
