@@ -14,35 +14,47 @@ PIP  := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install -qq -c constraints.
 export JAX_PLATFORMS ?= cpu
 
 # Which extras a set installs: .venv/.with-SET is its stamp.
-EXTRAS_demo  := demo
-EXTRAS_dev   := demo,dev,deploy,rl,worlds,traces
-EXTRAS_bench := demo,peers
-EXTRAS_docs  := demo,docs
-EXTRAS_zig   := zig
+EXTRAS_demo   := demo
+EXTRAS_boards := demo,deploy
+EXTRAS_digits := digits
+EXTRAS_dev    := demo,digits,dev,deploy,rl,worlds,traces
+EXTRAS_bench  := demo,digits,peers
+EXTRAS_docs   := demo,digits,docs
+EXTRAS_zig    := zig
 
 # Without a C compiler on PATH, one is installed as a wheel.
 CC_FOUND := $(firstword $(foreach c,cc gcc clang,$(shell command -v $(c) 2>/dev/null)))
 COMPILER := $(if $(CC_FOUND),,$(VENV)/.with-zig)
+# With an emulator of Cortex-M on PATH, what builds for it is installed too.
+BOARDS := $(if $(shell command -v qemu-system-arm 2>/dev/null),boards,demo)
 
 # Options of the targets.
 WORKERS  ?= 2
 COVER    ?=
 PYTEST   ?=
+DEMO     ?=
 PROGRAMS ?= 2000
 EMULATED ?= 200
 COVERAGE := $(if $(COVER),--cov --cov-report=term --cov-fail-under=$(COVER))
 
-.PHONY: help demo test campaign lint format bench bench-driving docs clean
+.PHONY: help demo digits test campaign lint format bench bench-driving docs clean
 
 help:  ## show this list
 	@echo "Seiche: targets of make"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
-	@echo "Options: WORKERS=2  COVER=90  PYTEST='-k name'  PROGRAMS=2000  EMULATED=200  PYTHON=python3.12"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-21s %s\n", $$1, $$2}'
+	@echo "Options: DEMO='--seeds 1'  WORKERS=2  COVER=90  PYTEST='-k name'  PROGRAMS=2000  EMULATED=200  PYTHON=python3.12"
 
-demo: $(VENV)/.with-demo $(COMPILER)  ## learn handwritten digits online, interpreted and as C; writes a page
-	@echo "==> demo: an online learner on handwritten digits, interpreted and compiled (under 3 minutes)"
+demo: $(VENV)/.with-$(BOARDS) $(COMPILER)  ## cars learn to drive, with and without memory and shield; writes a replay
+	@echo "==> demo: cars that learn to drive, side by side, and the same bits on microcontrollers (a minute or two)"
+	@$(PY) -m examples.driving $(DEMO)
+	@command -v qemu-system-arm >/dev/null || \
+	  echo "==> LEFT OUT: microcontrollers, as qemu-system-arm is not installed (apt-get install qemu-system-arm)"
+	@echo "==> done. Open build/driving/index.html in a browser."
+
+digits: $(VENV)/.with-digits $(COMPILER)  ## learn handwritten digits online, interpreted and as C; writes a page
+	@echo "==> digits: an online learner on handwritten digits, interpreted and compiled (half a minute)"
 	@$(PY) -m examples.digits
-	@echo "==> done. Open build/demo/index.html in a browser."
+	@echo "==> done. Open build/digits/index.html in a browser."
 
 test: $(VENV)/.with-dev $(COMPILER)  ## the tests and the docstrings' examples; COVER=90 measures coverage
 	@echo "==> test: laws, differential tests, good and bad programs, docstrings, on $(WORKERS) workers"
@@ -77,7 +89,7 @@ bench: $(VENV)/.with-bench $(COMPILER)  ## speed, bytes and accuracy beside peer
 	@echo "==> done. The tables are kept as JSON in build/bench/."
 
 bench-driving: $(VENV)/.with-dev $(COMPILER)  ## the driving example's figures: drivers, seeds, decisions/s, bytes, processors
-	@echo "==> bench-driving: seven drivers, five seeds, beside what learns nothing (about five minutes)"
+	@echo "==> bench-driving: eight drivers, five seeds, beside what learns nothing (about five minutes)"
 	@$(PY) -m bench driving
 	@echo "==> done. The tables are kept as JSON in build/bench/."
 

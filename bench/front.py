@@ -1,4 +1,4 @@
-"""How long a user waits: for `import seiche`, and for the demonstration to be traced, checked, scheduled and printed as C.
+"""How long a user waits: for `import seiche`, and for the learner of digits to be traced, checked, scheduled and printed as C.
 
 Each measurement is a fresh process with warm byte code. Stages are judged by processor time, which other users of the machine do not
 change (there is one thread); wall time is printed beside it. The C compiler's time is quoted apart: it is not ours.
@@ -31,7 +31,7 @@ TIMED_IMPORT = "from time import perf_counter as t; a = t(); {}; print(t() - a)"
 def run(bench: Bench) -> Result:
     result = Result("front")
     _imports(bench, result)
-    _demo(bench, result)
+    _digits(bench, result)
     return result
 
 
@@ -71,9 +71,9 @@ def _imports(bench: Bench, result: Result) -> None:
         result.claim(name, bar, f"{number(median)} s", met)
 
 
-def _demo(bench: Bench, result: Result) -> None:
+def _digits(bench: Bench, result: Result) -> None:
     runs: list[dict[str, Any]] = []
-    with bench.status("the demonstration, from Python to C") as say:
+    with bench.status("the learner of digits, from Python to C") as say:
         for k in range(bench.pick(5, 1)):
             say(f"run {k + 1}")
             with tempfile.TemporaryDirectory() as cache:
@@ -96,25 +96,25 @@ def _demo(bench: Bench, result: Result) -> None:
     }
     shown = {**stages, "in all": total, "C compiler": first["compiler"]}
     rows = [[s, *(number(x[c]) for c in ("cpu", "wall"))] for s, x in shown.items()]
-    bench.table("The demonstration, in seconds", ["", "processor", "wall"], rows)
+    bench.table("The learner of digits, in seconds", ["", "processor", "wall"], rows)
     bench.console.print(
         f"{first['equations']} equations traced, {first['lowered']} lowered, {first['lines']} lines and {first['bytes']} bytes of C"
     )
     result.data |= {"demo": runs}
     result.claim(
-        "the demo: trace, check, schedule, print C",
+        "digits: trace, check, schedule, print C",
         f"< {FRONT_MAX_S:g} s",
         f"{total['cpu']:.2f} s",
         total["cpu"] < FRONT_MAX_S,
     )
-    result.claim("the demo: the C compiler", "", f"{first['compiler']['cpu']:.2f} s", None)
+    result.claim("digits: the C compiler", "", f"{first['compiler']['cpu']:.2f} s", None)
 
 
 # In the fresh process.
 
 
 def stages(build: bool) -> dict[str, Any]:
-    """The seconds of each stage for the demonstration, and sizes."""
+    """The seconds of each stage for the learner of digits, and sizes."""
     from examples.digits.learner import digits
     from seiche.backends.c.printer import print_c
     from seiche.check.run import verify

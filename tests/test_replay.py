@@ -53,7 +53,7 @@ def drawn(ticks: int, seed: int = 0, crash: bool = False) -> dict[str, np.ndarra
         "cars_lane": np.int32((np.arange(CARS) + second[:, None] // 11) % 3),
         "limit": np.float32(12 + 5 * (second // 10 % 3)), "sign": np.float32(12 + 5 * (place // 300.0 % 3)),
         "sign_place": np.float32(sign), "junction_place": np.float32(junction), "left_only": place // 700.0 % 2 == 0,
-        "sign_read": sign - place < 30, "arrow_read": (junction - place > 200) & (junction - place < 300), "gap": gap,
+        "sign_read": sign - place < 30, "arrow_read": (junction - place > 200) & (junction - place < 300), "gap": gap, "faulty": second // 8 % 5 == 2,
         "fact_limit": np.float32(17 + 5 * (second // 20 % 2)), "fact_left_only": second % 20 > 9,
         "fact_junction": np.float32(400 - second % 20), "mode": np.int32(np.where(second % 30 > 20, EMERGENCY, NOMINAL)),
         "chosen": chosen, "action": action, "overridden": action != chosen, "reward": np.float32(draw.normal(0.5, 1, ticks)),
@@ -67,6 +67,8 @@ RECORDS = {
     "latched": drawn(61, 2),
     "shielded": drawn(61, 3),
 }
+BLIND = "latched, sensors fail"
+"""The name of the second drive, which is not its driver's."""
 SCORES = {
     "memoryless": [Score(60.0, 0.1, 10.0, 0.5, 0.9, 0.0), Score(70.0, 0.2, 12.0, 0.4, 0.8, 0.0)],
     "shielded": [Score(98.0, 0.0, 0.25, 0.0, 0.9, 9.0), Score(-97.0, 0.0, 0.5, 0.0, 0.9, 8.0)],
@@ -81,9 +83,15 @@ CURVES = [
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with all its parts."""
     path = tmp_path_factory.mktemp("replay") / "new" / "replay.html"
-    runs = [run_of(name, record) for name, record in RECORDS.items()]
+    runs = [run_of(*drive) for drive in RECORDS.items()]
+    runs[1] = run_of("latched", RECORDS["latched"], BLIND, "as a < b")
     page.write(Page(runs, CURVES, SCORES, {"bytes < 1": "41 & 1"}), path)
     return path
+
+
+def named(driver: str) -> str:
+    """What the drive of a driver is called on the page."""
+    return BLIND if driver == "latched" else driver
 
 
 def data_of(text: str) -> dict[str, Any]:
@@ -146,6 +154,8 @@ def test_records_of_another_kind_are_refused() -> None:
         Episode({k: v[:0] for k, v in whole.items()})
     with pytest.raises(ValueError, match="at least one run"):
         page.write(Page([]), Path("nowhere"))
+    with pytest.raises(ValueError, match="same name"):
+        page.write(Page([run_of("latched", whole)] * 2), Path("nowhere"))
 
 
 # ---------------------------------------------------------------------------- the page as a file
@@ -153,7 +163,7 @@ def test_records_of_another_kind_are_refused() -> None:
 
 def test_the_pages_numbers_are_the_records(file: Path) -> None:
     for shown, (name, kept) in zip(data_of(file.read_text())["runs"], RECORDS.items(), strict=True):
-        assert shown["name"] == name and shown["fields"].keys() == FIELDS.keys()
+        assert shown["name"] == named(name) and shown["fields"].keys() == FIELDS.keys()
         for field in FIELDS:
             value = np.array(shown["fields"][field], dtype=kept[field].dtype)
             assert value.tobytes() == kept[field].tobytes(), field
@@ -186,6 +196,9 @@ def test_time_lines_curves_and_scores_need_no_script(file: Path) -> None:
             ("crash", "crash"),
         ):
             assert line.count(f'class="{mark}"') == kept[field].sum(), mark
+        failed = np.diff(kept["faulty"].astype(int), prepend=0) == 1
+        assert line.count('class="fault"') == failed.sum() and failed.any()
+        assert f"sensors fail for {kept['faulty'].sum()} s" in line
         assert line.count('class="emergency"') == np.sum(np.diff(kept["mode"]) == EMERGENCY)
         assert f"{kept['overridden'].sum()} overrides" in line
     assert "a&lt;b" in text and "a<b" not in text and "bytes &lt; 1" in text
@@ -363,7 +376,7 @@ def test_the_replay_is_played_and_scrubbed_without_a_fault(file: Path) -> None:
         assert at["time"] == time
         for run, (name, kept) in zip(at["runs"], RECORDS.items(), strict=True):
             tick = min(int(time), len(kept["speed"]) - 1)
-            assert run["name"] == name and run["tick"] == tick
+            assert run["name"] == named(name) and run["tick"] == tick
             for field in FIELDS:
                 value = np.array(run["now"][field], dtype=kept[field].dtype)
                 assert value.tobytes() == kept[field][tick].tobytes(), (name, field, tick)
@@ -383,6 +396,28 @@ def test_the_replay_is_played_and_scrubbed_without_a_fault(file: Path) -> None:
         and seen["hash"] == 5
         and seen["unlabelled"] == 0
     )
+
+
+@needs_browser
+def test_drives_are_chosen_by_their_names(file: Path) -> None:
+    seen = watched(file, """
+      const rows = () => [...document.querySelectorAll(".run")].filter((e) => e.offsetHeight > 0).map((e) => e.querySelector("h2").textContent);
+      const choices = [...document.querySelectorAll("#choices button")], pressed = () => choices.map((e) => e.ariaPressed);
+      seen.names = choices.map((e) => e.textContent);
+      seen.at_first = [rows(), replay.state().shown, pressed()];
+      choices[0].click(); replay.seek(20); seen.later = [rows(), replay.state().shown, pressed()];
+      choices[0].click(); seen.again = [rows(), replay.state().shown, pressed()];
+      replay.seek(20); seen.speed = document.querySelectorAll(".run")[1].querySelector("[data-show=speed]").textContent;
+      seen.outcome = document.querySelectorAll(".run")[1].querySelector("[data-show=outcome]").textContent;
+    """, hash=f"#t=0&paused&show={BLIND}&show=memoryless")  # fmt: skip
+    names = [named(driver) for driver in RECORDS]
+    assert seen["faults"] == [] and seen["names"] == names
+    assert seen["at_first"] == [names[:2], names[:2], ["true", "true", "false"]]
+    assert seen["later"] == [[BLIND], [BLIND], ["false", "true", "false"]]
+    assert seen["again"] == seen["at_first"]
+    kept = RECORDS["latched"]
+    assert kept["faulty"][20] and seen["outcome"] == "sensors fail · 1 wrong turn"
+    assert seen["speed"] == f"{kept['speed'][20]:.1f}"
 
 
 @needs_browser

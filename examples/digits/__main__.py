@@ -1,4 +1,4 @@
-"""The main job: `python -m examples.digits` streams digits through the learner, interpreted and as C, and writes a page."""
+"""`python -m examples.digits` streams digits through the learner, interpreted and as C, and writes a page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ console = Console()
 
 
 def main() -> None:
-    """Runs the demo."""
+    """Runs it."""
     options = _options()
     began = time.perf_counter()
     data = stream(options.images, options.seed)
@@ -63,7 +63,7 @@ def _options() -> argparse.Namespace:
         "--compare", type=int, default=150, help="images that the interpreter runs too"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default="build/demo/index.html")
+    parser.add_argument("--out", default="build/digits/index.html")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""The demo's page: one HTML file with its plots inside."""
+"""The example's page: one HTML file with its plots inside."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLORS = ("#dddddd", "#bcd7ee", "#c9e7c1", "#f6c9a8")
 
 @dataclass(frozen=True)
 class Results:
-    """What the demo measured."""
+    """What the example measured."""
 
     stream: Stream
     outputs: dict[str, Any]

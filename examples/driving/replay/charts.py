@@ -43,7 +43,7 @@ def timeline(episode: Episode, ticks: int) -> str:
     """The speeds, the shield's overrides and the modes of a drive, on an axis of so many ticks (one unit each)."""
     return (
         f'<svg class="line" viewBox="0 0 {ticks - 1} {HEIGHT:g}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{html.escape(_spoken(episode))}">{_beyond(episode, ticks)}{_speeds(episode)}{_overrides(episode)}'
+        f'aria-label="{html.escape(_spoken(episode))}">{_beyond(episode, ticks)}{_faults(episode)}{_speeds(episode)}{_overrides(episode)}'
         f"{_modes(episode)}</svg>"
     )
 
@@ -52,10 +52,13 @@ def _spoken(episode: Episode) -> str:
     """What the time line shows, in words."""
     modes = episode["mode"]
     away = ", ".join(f"{n} {int(np.sum(modes == i))} s" for i, n in enumerate(MODES) if i)
+    failed = (
+        f", sensors fail for {int(episode['faulty'].sum())} s" if episode["faulty"].any() else ""
+    )
     end = "a crash" if episode.crashed else "no crash"
     return (
         f"{episode.ticks - 1} seconds: {int(episode['overridden'].sum())} overrides, {int(episode['over'].sum())} s over "
-        f"the limit, {int(episode['wrong'].sum())} wrong turns, {away}, {end}"
+        f"the limit, {int(episode['wrong'].sum())} wrong turns, {away}{failed}, {end}"
     )
 
 
@@ -109,13 +112,26 @@ def _overrides(episode: Episode) -> str:
 
 def _modes(episode: Episode) -> str:
     modes, top = episode["mode"], SPEEDS + TICKS + 8.0
-    edges = [0, *(np.flatnonzero(np.diff(modes)) + 1), max(len(modes) - 1, 1)]
     return "".join(
         f'<rect class="{MODES[int(modes[low])]}" x="{low}" width="{high - low}" y="{top:g}" height="{BANDS:g}">'
         f"<title>{MODES[int(modes[low])]}, {low}–{high} s</title></rect>"
-        for low, high in pairwise(edges)
-        if high > low
+        for low, high in _stretches(modes)
     )
+
+
+def _faults(episode: Episode) -> str:
+    return "".join(
+        f'<rect class="fault" x="{low}" width="{high - low}" y="0" height="{HEIGHT:g}">'
+        f"<title>sensors fail, {low}–{high} s</title></rect>"
+        for low, high in _stretches(episode["faulty"])
+        if episode["faulty"][low]
+    )
+
+
+def _stretches(values: Array) -> list[tuple[int, int]]:
+    """From where to where the values of ticks stay the same."""
+    edges = [0, *(np.flatnonzero(np.diff(values)) + 1), max(len(values) - 1, 1)]
+    return [(int(low), int(high)) for low, high in pairwise(edges) if high > low]
 
 
 WIDE, HIGH, LEFT, RIGHT, FOOT, HEAD = 1000.0, 330.0, 54.0, 150.0, 40.0, 10.0

@@ -29,6 +29,7 @@ FIELDS: dict[str, tuple[int, ...]] = {
     "sign_read": (),
     "arrow_read": (),
     "gap": (SECTORS,),
+    "faulty": (),
     "fact_limit": (),
     "fact_left_only": (),
     "fact_junction": (),
@@ -123,10 +124,11 @@ NOT_USED, TOLD = "not used", "told"
 
 @dataclass(frozen=True)
 class Run:
-    """A driver's drive as it is shown: the driver's name, a line on what it is, what it does with facts (`NOT_USED`, `TOLD`,
-    or "" where it remembers what it read)."""
+    """A drive as it is shown: its name, who drives, a line on that, what the driver does with facts (`NOT_USED`, `TOLD`, or ""
+    where it remembers what it read)."""
 
     name: str
+    driver: str
     about: str
     episode: Episode
     memory: str = ""

@@ -31,7 +31,7 @@ MODE = dict(zip(MODES, ("#38424e", "#e8cf3c", "#ee6a1f", "#6ac2f2")))
 """The page's colours in the dark."""
 BEHIND, AHEAD, VERGE = 34.0, 96.0, 4.6
 """Metres that are shown along the road, and beside it for signs."""
-WIDE, ROW, HEAD = 8.4, 1.36, 0.45
+WIDE, ROW, HEAD = 8.4, 1.3, 0.42
 """Inches of the picture, of a drive in it, of its heading."""
 BODY = "round,pad=0,rounding_size=0.6"
 DASH, EVERY = 4.5, 12.0
@@ -55,7 +55,7 @@ def write(
     figure = Figure(figsize=(WIDE, ROW * len(runs) + HEAD), facecolor=PAPER)
     rows = figure.subplots(len(runs), 1, squeeze=False)[:, 0]
     top = 1.0 - HEAD / (ROW * len(runs) + HEAD)
-    figure.subplots_adjust(left=0.012, right=0.988, bottom=0.015, top=top - 0.06, hspace=0.42)
+    figure.subplots_adjust(left=0.012, right=0.988, bottom=0.015, top=top - 0.04, hspace=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = PillowWriter(fps=fps)
     with writer.saving(figure, str(path), dpi=100):
@@ -92,7 +92,7 @@ def _drive(axes: Any, run: Run, time: float) -> None:
     axes.set_xlim(ego - BEHIND, ego + AHEAD)
     _road(axes, ego)
     _marks(axes, run, ego, tick)
-    colour = DRIVERS.get(run.name, INK)
+    colour = DRIVERS.get(run.driver, INK)
     _cars(axes, now[:-1], TRAFFIC)
     _cars(axes, now[-1:], colour)
     if drive.crashed and tick == drive.ticks - 1:
@@ -207,9 +207,11 @@ def _words(axes: Any, run: Run, tick: int, colour: str) -> None:
     mode = MODES[int(drive["mode"][tick])]
     over = bool(drive["over"][tick])
     told = f"remembers {drive['fact_limit'][tick]:g}" if run.knows else "remembers nothing"
+    if drive["faulty"][tick]:
+        told = "its sensors fail"
     said = [
         (0.0, run.name, colour, "bold"),
-        (0.17, f"{drive['speed'][tick]:.0f} m/s where {drive['limit'][tick]:g} is the limit", BAD if over else INK, "normal"),
+        (0.215, f"{drive['speed'][tick]:.0f} m/s, the limit is {drive['limit'][tick]:g}", BAD if over else INK, "normal"),
         (0.45, told, SOFT, "normal"),
         (0.64, "override" if drive["overridden"][tick] else "", INK, "bold"),
         (0.75, mode if mode != MODES[0] else "", MODE[mode], "bold"),

@@ -38,6 +38,7 @@ LEGEND = (
     ("stroke", "limit in force"),
     ("stroke dots", "limit remembered"),
     ("overtime", "over the limit"),
+    ("fault", "sensors fail"),
     ("tick", "override by the shield"),
     ("turn", "wrong turn"),
     ("sight", "readable from here"),
@@ -56,15 +57,18 @@ class Page:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
-def run_of(driver: str, record: Mapping[str, Array]) -> Run:
-    """A driver's record, as it is shown."""
-    return Run(driver, ABOUT.get(driver, ""), Episode(record), MEMORY.get(driver, ""))
+def run_of(driver: str, record: Mapping[str, Array], name: str = "", about: str = "") -> Run:
+    """A driver's record, as it is shown: by the driver's name, and with a line on the driver, or by what else is said here."""
+    said = about or ABOUT.get(driver, "")
+    return Run(name or driver, driver, said, Episode(record), MEMORY.get(driver, ""))
 
 
 def write(page: Page, path: Path) -> None:
-    """Writes the file and, where it is missing, its folder; raises ValueError where the page has no run."""
+    """Writes the file and, where it is missing, its folder; raises ValueError where the page has no run, or two of one name."""
     if not page.runs:
         raise ValueError("a replay needs at least one run")
+    if len({run.name for run in page.runs}) < len(page.runs):
+        raise ValueError("two runs of a replay have the same name")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text(page), encoding="utf-8")
 
@@ -77,6 +81,7 @@ def text(page: Page) -> str:
         lead=html.escape(LEAD),
         style=_part("replay.css"),
         script="\n".join(map(_part, ("road.js", "replay.js"))),
+        choices="".join(_choice(run) for run in page.runs),
         runs="".join(_run(run, ticks) for run in page.runs),
         legend="".join(f'<span><i class="{mark}"></i>{said}</span>' for mark, said in LEGEND),
         last=ticks - 1,
@@ -88,7 +93,7 @@ def text(page: Page) -> str:
         ),
         facts=_card("The program", _facts(page.facts)),
         heads="".join(
-            f'<th scope="col" data-driver="{html.escape(r.name)}">{html.escape(r.name)}</th>'
+            f'<th scope="col" data-driver="{html.escape(r.driver)}">{html.escape(r.name)}</th>'
             for r in page.runs
         ),
         data=_json({"world": _world(), "runs": [_data(run) for run in page.runs]}),
@@ -99,11 +104,17 @@ def _part(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
+def _choice(run: Run) -> str:
+    """What shows a drive, or hides it."""
+    driver, name = html.escape(run.driver), html.escape(run.name)
+    return f'<button type="button" data-driver="{driver}" aria-pressed="true">{name}</button>'
+
+
 def _run(run: Run, ticks: int) -> str:
     """A drive before it is filled in by the script: its time line is whole."""
-    name = html.escape(run.name)
     return Template(_part("run.html")).substitute(
-        name=name,
+        name=html.escape(run.name),
+        driver=html.escape(run.driver),
         about=html.escape(run.about),
         unused="" if run.knows else " unused",
         memory=html.escape(run.memory or "remembered"),

@@ -73,11 +73,12 @@
   }
 
   function outcome(p, run) {
-    const wrong = sum(run.fields.wrong, tickOf(run));
-    const said = [];
+    const wrong = sum(run.fields.wrong, tickOf(run)), faulty = run.fields.faulty[tickOf(run)] && !over(run);
+    const said = faulty ? ["sensors fail"] : [];
     if (wrong) said.push(`${wrong} wrong turn${wrong > 1 ? "s" : ""}`);
     if (over(run)) said.push(run.crashed ? `crashed at ${minutes(run.ticks - 1)}` : "arrived");
     put(p.outcome, said.join(" · "));
+    p.outcome.classList.toggle("faulty", faulty);
     p.outcome.classList.toggle("crash", wrong > 0 || (over(run) && run.crashed));
   }
 
@@ -103,6 +104,7 @@
 
   function draw() {
     for (const view of views) {
+      if (view.element.hidden) continue;
       const now = motion(view.run, Math.min(clock.time, view.run.ticks - 1), world);
       view.colours ??= palette(view.element);
       view.road.draw(now, view.colours);
@@ -127,6 +129,24 @@
     if (clock.time >= last) pause();
     else requestAnimationFrame(frame);
   }
+
+  // ---------------------------------------------------------------- which drives are shown
+
+  const choices = [...byId("choices").children];
+
+  function show(names) {
+    views.forEach((view, i) => {
+      view.element.hidden = !names.includes(view.run.name);
+      choices[i].setAttribute("aria-pressed", String(!view.element.hidden));
+    });
+    draw();
+  }
+
+  const shown = () => views.filter((view) => !view.element.hidden).map((view) => view.run.name);
+  choices.forEach((button, i) => (button.onclick = () => {
+    const name = runs[i].name, now = shown();
+    show(now.includes(name) ? now.filter((other) => other !== name) : [...now, name]);
+  }));
 
   // ---------------------------------------------------------------- the clock
 
@@ -174,7 +194,7 @@
   function state() {
     const at = (run, t) => Object.fromEntries(Object.entries(run.fields).map(([name, x]) => [name, x[t]]));
     return {
-      time: clock.time, playing: clock.playing, rate: clock.rate, last, theme: root.dataset.theme,
+      time: clock.time, playing: clock.playing, rate: clock.rate, last, theme: root.dataset.theme, shown: shown(),
       runs: runs.map((run) => ({ name: run.name, tick: tickOf(run), over: over(run), returned: run.returned[tickOf(run)], now: at(run, tickOf(run)) })),
     };
   }
@@ -211,12 +231,13 @@
   byId("values").ontoggle = values;
   new ResizeObserver(draw).observe(byId("replay"));
 
-  // `#t=37&paused&rate=4&theme=dark&values` says how the page opens; it may be a link to a moment.
+  // `#t=37&paused&rate=4&theme=dark&values&show=latched&show=shielded` says how the page opens; it may be a link to a moment.
   function fromAddress() {
     const asked = new URLSearchParams(location.hash.slice(1));
     if (asked.has("rate")) rate(asked.get("rate"));
     if (asked.has("values")) byId("values").open = true;
     if (asked.has("theme")) theme(asked.get("theme"));
+    if (asked.has("show")) show(asked.getAll("show"));
     if (asked.has("t")) seek(asked.get("t"));
     if (asked.has("paused")) pause();
     return asked;
@@ -228,5 +249,5 @@
   theme(preferred.matches ? "dark" : "light");
   const still = fromAddress().has("paused") || matchMedia("(prefers-reduced-motion: reduce)").matches;
   if (!still) play();
-  window.replay = { state, seek, play, pause, step, rate, theme };
+  window.replay = { state, seek, play, pause, step, rate, theme, show };
 })();

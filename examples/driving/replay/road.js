@@ -1,7 +1,7 @@
 "use strict";
 // The road from above, in the frame of the learning car, which drives to the right: left lanes are above.
 
-const LANE_PX = 28, ROAD_TOP = 12, EGO_AT = 0.26, BEHIND = 100, AHEAD = 420;
+const LANE_PX = 28, ROAD_TOP = 12, EGO_AT = 0.26, STEEPEST = 0.3, BEHIND = 100, AHEAD = 420;
 
 const colour = (element, name) => getComputedStyle(element).getPropertyValue("--" + name).trim();
 const COLOURS = ["asphalt", "asphalt-edge", "verge", "paint", "traffic", "glass", "run", "car", "sight", "ink", "soft", "edge", "card", "bad", "degraded"];
@@ -149,7 +149,7 @@ class Road {
   }
 
   ping(gap, way, y) {
-    const { pen, world, now } = this, lost = gap === null, free = gap > world.reach - 3;
+    const { pen, world, now } = this, lost = gap === null || gap < -world.reach, free = gap > world.reach - 3;
     if (!lost && gap <= 0) return;
     pen.lineWidth = 2;
     pen.globalAlpha = (lost ? 0.9 : free ? 0.25 : 0.8) * (1 - 0.85 * now.part);
@@ -166,7 +166,7 @@ class Road {
     if (x < -long || x > this.wide + long) return;
     pen.save();
     pen.translate(x, this.y(car.lane));
-    pen.rotate(Math.atan2(car.drift * LANE_PX, 16 * scale));
+    pen.rotate(Math.max(-STEEPEST, Math.min(STEEPEST, Math.atan2(car.drift * LANE_PX, 16 * scale))));
     if (own) this.halo(long, wide);
     pen.fillStyle = paint;
     pen.beginPath();
