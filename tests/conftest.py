@@ -27,13 +27,23 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 COUNTED = 3
 """Cases of one test in which lines are counted."""
+WHOLE = (
+    "test_examples",
+    "test_driving",
+    "test_docs",
+    "test_highway",
+    "test_gymnasiums",
+    "test_rl_programs",
+    "test_online",
+)
+"""Modules that run whole programs, whose lines the laws have run before."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Lines are counted in the first cases of each test only: the others run the same ones, and counting takes as long as they do."""
+    """Lines are not counted where they would be counted again: that takes as long as to run them."""
     cases = Counter[str]()
     for item in items:
         test = item.nodeid.partition("[")[0]
         cases[test] += 1
-        if cases[test] > COUNTED:
+        if cases[test] > COUNTED or item.path.stem.startswith(WHOLE):
             item.add_marker("no_cover")

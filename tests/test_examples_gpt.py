@@ -116,7 +116,7 @@ def test_the_gradient_is_that_of_jax() -> None:
 
 
 @pytest.mark.cc
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_learns_and_writes() -> None:
     program = sc.compile(example.trainer, target="c")
     bits = program.run(example.pieces(text.library(350 * example.WINDOW + 1))) / np.log(2)

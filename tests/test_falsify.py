@@ -214,7 +214,7 @@ def test_a_counterexample_replays_as_a_table_a_file_and_a_run(
     found = sc.falsify(tank, {"inflow": signals.free(0, 2)}).counterexample
     rows = found.recording.table().splitlines()
     line = tank.where.line
-    assert rows[0].split() == ["tick", "inflow", "level_next", f"guarantee_{line + 5}"]
+    assert rows[0].split() == ["tick", "inflow", "level_next", f"guarantee_{line + 4}"]
     assert rows[-1].split() == ["2", "2.", "3.5", "False"]
     program = sc.compile(tank)
     with pytest.raises(SeicheError) as caught:

@@ -84,7 +84,7 @@ def test_streams_are_those_of_a_run(recording: Recording) -> None:
 
 def test_what_is_inside_and_what_is_promised_is_there_too(recording: Recording) -> None:
     line = half.where.line
-    mean, met = recording["half/mean"], recording[f"half/assumption_{line + 2}"]
+    mean, met = recording["half/mean"], recording[f"half/assumption_{line + 1}"]
     assert mean.kind == "internal" and mean.values[0] == 0
     assert met.kind == "assumption" and "x is small" in met.said
     # Where x is infinite or no number the assumption is broken: the recording goes on.
