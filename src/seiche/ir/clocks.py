@@ -28,6 +28,7 @@ from seiche.ir.core import (
     Scan,
     Var,
     When,
+    operands,
 )
 
 Clock: TypeAlias = tuple[tuple[Var, bool], ...]
@@ -155,25 +156,24 @@ def conditions_of(eq: Equation, clocks: Clocks) -> tuple[Var, ...]:
 
 
 def constants(node: Node) -> set[Var]:
-    """The Vars that hold one value for ever: literals, and ops of nothing but constants."""
-    defs = node.definitions()
-    known: dict[Var, bool] = {var: False for var in node.inputs}
-    for var in defs:
-        todo = [var]
-        while todo:
-            eq = defs.get(todo[-1])
-            args = eq.rhs.args if eq and isinstance(eq.rhs, Apply) else ()
-            waiting = [a for a in args if a not in known]
-            if waiting and todo[-1] not in known:
-                known[todo[-1]] = False  # while on the path: a cycle is no constant
-                todo += waiting
-                continue
-            top = todo.pop()
-            known[top] = eq is not None and (
-                isinstance(eq.rhs, Lit)
-                or (isinstance(eq.rhs, Apply) and all(known[a] for a in args))
-            )
-    return {var for var, is_constant in known.items() if is_constant}
+    """The Vars that hold one value for ever: literals, and ops of nothing but constants (what reads itself is none)."""
+    known: set[Var] = set()
+    unknown: dict[Equation, int] = {}
+    readers: dict[Var, list[Equation]] = {}
+    todo: list[Equation] = []
+    for eq in node.eqs:
+        if isinstance(eq.rhs, Lit | Apply):
+            unknown[eq] = len(operands(eq.rhs))
+            todo += [] if unknown[eq] else [eq]
+            for var in operands(eq.rhs):
+                readers.setdefault(var, []).append(eq)
+    while todo:
+        (var,) = todo.pop().outs
+        known.add(var)
+        for reader in readers.get(var, ()):
+            unknown[reader] -= 1
+            todo += [] if unknown[reader] else [reader]
+    return known
 
 
 def _constrain(eq: Equation, clocks: Clocks, fixed: set[Var]) -> None:

@@ -63,6 +63,19 @@ def components(
     return [members[c] for c in order]
 
 
+def connected(
+    eqs: Iterable[Equation], pairs: Iterable[tuple[Equation, Equation]]
+) -> list[list[Equation]]:
+    """What pairs join, whichever way; each in the order of the equations, the earliest first."""
+    import networkx as nx
+
+    graph: nx.Graph[Equation] = nx.Graph()
+    graph.add_nodes_from(eqs)
+    graph.add_edges_from(pairs)
+    place = {eq: i for i, eq in enumerate(graph)}
+    return [sorted(part, key=place.__getitem__) for part in nx.connected_components(graph)]
+
+
 def is_cyclic(component: list[Equation]) -> bool:
     """Whether the equations of a component read each other (or the only one itself)."""
     return len(component) > 1 or any(v in component[0].outs for v in operands(component[0].rhs))

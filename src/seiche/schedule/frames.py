@@ -37,7 +37,7 @@ class Timed:
 class Collected:
     """A frame's rows at a tick: how many there were before it, how many with it, and where they are scanned.
 
-    `args` are the arguments of a scan, the mapped ones as buffers on the clock of the frame's ticks.
+    `args` are the arguments of a scan on its clock, the mapped ones as buffers on the clock of the frame's ticks.
     """
 
     eq: Equation
@@ -88,7 +88,7 @@ def _collect(b: Emitter, time: Timeline, eq: Equation, frame: Frame) -> Collecte
 
     ready = iter(mapped)
     pairs = zip(frame.args, frame.mapped, strict=True)
-    args = tuple(gather(arg, next(ready)) if m else arg for arg, m in pairs)
+    args = tuple(gather(arg, next(ready)) if m else time.at(arg, latency) for arg, m in pairs)
     return Collected(eq, frame, clock, latency, until, before, rows, args)
 
 
@@ -135,8 +135,8 @@ def _return_streams(
     close: Clock = ((ends, True),)
     length = b.sampled(rows, close)
     reopen = Reopen(b, time, frame.until, ends, cut, c.latency, held)
-    pairs = zip(c.args, frame.mapped, strict=True)
-    args = tuple(b.sampled(arg, close) if m else reopen(arg) for arg, m in pairs)
+    triples = zip(frame.args, c.args, frame.mapped, strict=True)
+    args = tuple(b.sampled(buffer, close) if m else reopen(arg) for arg, buffer, m in triples)
     stacks = tuple(
         b.declare(Type(v.type.format, (frame.extent, *v.type.shape)), f"{v.name}.rows")
         for v in outs

@@ -38,7 +38,7 @@ from seiche.schedule.fold import fold
 from seiche.schedule.frames import Timed, lower_frame
 from seiche.schedule.inline import inline_calls
 from seiche.schedule.plan import CheckpointFact, DeadlineFact, Exclusive
-from seiche.schedule.reopen import ready
+from seiche.schedule.reopen import hold, ready
 from seiche.schedule.retime import is_register, latencies
 from seiche.schedule.timeline import Timeline
 
@@ -186,21 +186,26 @@ class _Lowering:
         b, time = self.b, self.time
         logical = self.lat.clocks[out]
         clock = time.clock(logical, latency)
-        delay = 0 if logical or rhs.arg in self.lat.fixed else latency - self.lat.of(rhs.arg)
-        now = (
-            delay < 0
-        )  # the argument's value at the previous tick arrives at this one: no memory at all
+        # The argument's value at the previous tick may arrive at this one: then nothing remembers it but a clock's pauses.
+        ticks = 0 if rhs.arg in self.lat.fixed else latency - self.lat.of(rhs.arg)
+        now = ticks < 0
         init = None if rhs.init is None else time.at(rhs.init, latency)
         opens = None if rhs.reset is None else time.at(rhs.reset, latency)
         if latency or now or not ready(time, rhs.init):
             opens = b.either(time.opening(clock, latency), opens)
-        arg = rhs.arg if now else time.delays.by(rhs.arg, delay)
+        if not now:
+            arg = time.at(rhs.arg, latency) if logical else time.delays.by(rhs.arg, ticks)
+        elif logical:
+            arg = b.sampled(hold(b, time, out, rhs, self.held), clock)
+        else:
+            arg = rhs.arg
         b.serve(out)
         if now:
             assert opens is not None
             b.decide(out, opens, b.zeros(out.type) if init is None else init, arg)
         elif out in self.held:
-            self._held(out, When(self.held[out], *clock[-1]), init, opens)
+            memory = When(b.sampled(self.held[out], clock[:-1]), *clock[-1])
+            self._held(out, memory, init, opens)
         elif init is None or ready(time, rhs.init):
             b.equation((out,), Fby(init, arg, None if init is None else opens))
         else:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from seiche.errors import fail
 from seiche.ir import core
+from seiche.ir.clocks import Clock
 from seiche.ir.core import Apply, Equation, Fby, Lit, Merge, Scan, Var, When
 from seiche.schedule.bodies import emit_scan
 from seiche.schedule.emit import Emitter
@@ -54,7 +55,7 @@ class Reopen:
                 over = core.substitute(scan, self)
                 assert isinstance(over, Scan)
                 emit_scan(b, fresh, replace(over, body=replace(over.body, checks=())))
-            case Fby() if len(self.time.lat.clocks[out]) == 1:
+            case Fby():
                 self._state(out, eq.rhs)
             case _:
                 why = (
@@ -80,24 +81,29 @@ class Reopen:
         return b.choose(self.cut, b.fby(None, now, name=arg.name), now)
 
     def _state(self, out: Var, rhs: Fby) -> None:
-        b, at_end = self.b, ((self.ends, True),)
-        value = b.sampled(hold(b, self.time, self.until, self.latency, out, rhs, self.held), at_end)
+        b, time = self.b, self.time
+        _, *inner = time.lat.clocks[out]
+        at_end = ((self.ends, True), *((self(cond), on) for cond, on in inner))
+        memory, since = hold(b, time, out, rhs, self.held), self.latency - time.lat.of(out)
+        value = b.sampled(time.delays.by(memory, since), at_end)
         unseen = None
-        if self.latency or not ready(self.time, rhs.init):
-            unseen = b.sampled(self._unseen(), at_end)
+        if self.latency or is_late(time, out, rhs) or not ready(time, rhs.init):
+            unseen = b.sampled(self._unseen(time.clock(time.lat.clocks[out], self.latency)), at_end)
         opens = b.either(unseen, None if rhs.reset is None else self(rhs.reset))
         if opens is not None and rhs.init is not None:
             value = b.choose(opens, self(rhs.init), value)
         self.made[out] = value
 
-    def _unseen(self) -> Var:
-        """At each tick of the base: whether no frame has closed before."""
+    def _unseen(self, clock: Clock) -> Var:
+        """At each tick of the base: whether a clock (of the lowered node) was never on before."""
         b = self.b
         seen = b.declare(self.until.type, "closed")
-        closes = b.logical_and(
-            self.time.at(self.until, self.latency), self.time.begun(self.latency)
+        *outer, (cond, on) = clock
+        there = self.time.on_base(cond if on else b.logical_not(cond), tuple(outer), b.false())
+        b.equation(
+            (seen,),
+            Fby(b.false(), b.logical_or(seen, b.logical_and(there, self.time.begun(self.latency)))),
         )
-        b.equation((seen,), Fby(b.false(), b.logical_or(seen, closes)))
         return b.logical_not(seen)
 
 
@@ -106,16 +112,21 @@ def ready(time: Timeline, init: Var | None) -> bool:
     return init is None or init in time.lat.fixed
 
 
-def hold(
-    b: Emitter, time: Timeline, until: Var, latency: int, out: Var, rhs: Fby, held: dict[Var, Var]
-) -> Var:
-    """The memory of a state on the clock `until`, present at each tick of the base: what its next tick will find."""
+def is_late(time: Timeline, out: Var, rhs: Fby) -> bool:
+    """Whether the argument of a state is there a tick later than the state, which is before the next one reads it."""
+    return rhs.arg not in time.lat.fixed and time.lat.of(rhs.arg) > time.lat.of(out)
+
+
+def hold(b: Emitter, time: Timeline, out: Var, rhs: Fby, held: dict[Var, Var]) -> Var:
+    """The memory of a state on a sub-clock, present at each tick of the base: what its next tick will find."""
     if out not in held:
+        late = is_late(time, out, rhs)
+        latency = time.lat.of(out) + late
+        clock = time.clock(time.lat.clocks[out], latency)
+        arg = time.at(rhs.arg, latency)
         b.serve(out)
-        memory = b.declare(out.type, out.name)
-        closes = time.at(until, latency)
-        after = b.merge(closes, rhs.arg, b.when(memory, closes, False))
-        init = rhs.init if ready(time, rhs.init) else None
-        b.equation((memory,), Fby(init, after))
-        held[out] = memory
+        before = b.declare(out.type, out.name)
+        after = time.on_base(arg, clock, before)
+        b.equation((before,), Fby(rhs.init if ready(time, rhs.init) else None, after))
+        held[out] = after if late else before
     return held[out]

@@ -1,121 +1,148 @@
 """Latencies: at which physical tick each stream is computed, so that nothing is read before it exists.
 
-    L(v) >= L(u) + d   for each dependence of v on u with offset d (fby -1, post +1, else 0)
+    L(v) >= L(u) + d   for each dependence of v on u with offset d (fby -1, post +1, else 0), and of v on its clock's conditions
     L(v) >= L(u) + extent - 1   where v leaves a frame as a "stream"          L(input) = 0, L >= 0
     L(v) >= L(u) + 1            where v = pipeline_register(u)
 
-What lives on a clock `k` (a condition on the base clock) cannot be delayed by ticks of the base: everything on `k`, and on
-clocks below it, has one latency, that of the delayed copy of `k` by which it is sampled. The least solution is a longest
-path (Leiserson & Saxe 1991, "Retiming synchronous circuitry", with the delays chosen to make every weight causal).
+The least solution is a longest path (Leiserson & Saxe 1991, "Retiming synchronous circuitry", with the delays chosen to make
+every weight causal). A value on a clock cannot be delayed but by way of the base (`Timeline.at`), which costs a copy per tick.
+So equations on a clock that read one another are a part, and a part has one latency, that of the delayed copies of the conditions
+by which it is sampled. Only where that has no solution (a part waits for a stream that waits for the part) parts are cut: into
+what is recurrent, then into single equations.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from seiche.errors import Diagnostic, SeicheError, fail
-from seiche.ir.clocks import Clocks, constants, show
-from seiche.ir.core import Apply, Equation, Frame, Merge, Node, Post, Rhs, Var, operands
-from seiche.ir.graph import dependences
-
-Place: TypeAlias = Equation | Var
-"""What has a latency of its own: an equation on the base clock, or (by its condition) a clock below the base."""
+from seiche.ir.clocks import Clocks, conditions_of, constants, show
+from seiche.ir.core import Apply, Equation, Frame, Node, Post, Rhs, Var, operands
+from seiche.ir.graph import components, connected, dependences
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Latencies:
-    """`at` of each place; `of(var)` is the physical tick of a Var minus its logical tick."""
+    """`at` of each part, named by an equation of it; `of(var)` is the physical tick of a Var minus its logical tick."""
 
     node: Node
     clocks: Clocks
     fixed: set[Var]
     defs: dict[Var, Equation]
-    at: dict[Place, int] = field(default_factory=dict["Place", int])
-
-    def place(self, var: Var) -> Place | None:
-        """Where a Var is computed; None for inputs and constants, which are there at once."""
-        if var in self.fixed or var not in self.defs:
-            return None
-        eq = self.defs[var]
-        clock = self.clocks[eq.rhs.until if isinstance(eq.rhs, Frame) else var]
-        if clock:
-            return clock[0][0]
-        return eq.rhs.until if isinstance(eq.rhs, Frame) else eq
+    part: dict[Equation, Equation] = field(default_factory=dict["Equation", "Equation"])
+    at: dict[Equation, int] = field(default_factory=dict["Equation", int])
 
     def extra(self, var: Var) -> int:
-        """How much later than its place a Var is there."""
+        """How much later than its equation a Var is there."""
         eq = self.defs.get(var)
         if eq is None or not isinstance(eq.rhs, Frame):
             return 0
         return eq.rhs.extent - 1 if eq.rhs.outs[eq.outs.index(var)] == "stream" else 0
 
     def of(self, var: Var) -> int:
-        place = self.place(var)
-        return 0 if place is None else self.at.get(place, 0) + self.extra(var)
+        """Inputs and constants are there at once."""
+        if var in self.fixed or var not in self.defs:
+            return 0
+        return self.of_equation(self.defs[var]) + self.extra(var)
 
     def of_equation(self, eq: Equation) -> int:
         """The latency at which an equation runs (of a frame: at which it collects)."""
-        place = self.place(eq.outs[0])
-        return 0 if place is None else self.at.get(place, 0)
+        return self.at.get(self.part[eq], 0)
 
 
 @dataclass(frozen=True)
 class Edge:
-    """place >= of(var) + weight, because of `eq`."""
+    """The part of `eq` >= of(var) + weight."""
 
     var: Var
-    place: Place
     weight: int
     eq: Equation
 
 
 def latencies(node: Node, clocks: Clocks) -> Latencies:
-    """The least latencies; raises SE303, SE403, SE603 or SE606 where there are none."""
+    """The least latencies of the coarsest parts; raises SE303, SE403, SE603 or SE606 where there are none."""
     lat = Latencies(node, clocks, constants(node), node.definitions())
     _refuse_sub_clocks(node, clocks)
-    edges = _edges(lat)
-    reached_from: dict[Place, Edge] = {}
-    readers: dict[Place | None, list[Edge]] = {}
+    edges = list(_edges(lat))
+    parts = _joined(lat)
+    while True:
+        lat.part = {eq: part[0] for part in parts for eq in part}
+        cycle = _solve(lat, edges)
+        if cycle is None:
+            return lat
+        waiting = {lat.part[edge.eq] for edge in cycle}
+        finer = [_cut(lat, part) if part[0] in waiting else [part] for part in parts]
+        if len(finer) == sum(map(len, finer)):
+            raise _unbounded(lat, cycle)
+        parts = [part for cut in finer for part in cut]
+
+
+def _solve(lat: Latencies, edges: list[Edge]) -> list[Edge] | None:
+    """Sets the least latencies of the parts; or a cycle of edges that none satisfy."""
+    # Even of a constant: whether the segment closes is known a tick later.
+    lat.at = {eq: 1 for eq in lat.node.eqs if isinstance(eq.rhs, Post) and eq.out not in lat.fixed}
+    reached_from: dict[Equation, Edge] = {}
+    readers: dict[Equation | None, list[Edge]] = {}
     for edge in edges:
-        readers.setdefault(lat.place(edge.var), []).append(edge)
-    for eq in node.eqs:
-        # Even of a constant: whether the segment closes is known a tick later.
-        if isinstance(eq.rhs, Post) and lat.place(eq.out) is eq:
-            lat.at[eq] = 1
+        read = lat.defs.get(edge.var)
+        readers.setdefault(None if read is None else lat.part[read], []).append(edge)
     bound = sum(max(0, e.weight) + lat.extra(e.var) for e in edges) + 1
-    todo: deque[Place | None] = deque(readers)
+    todo: deque[Equation | None] = deque(readers)
     while todo:
         for edge in readers.get(todo.popleft(), ()):
-            least = lat.of(edge.var) + edge.weight
-            if least > lat.at.get(edge.place, 0):
-                lat.at[edge.place] = least
-                reached_from[edge.place] = edge
-                todo.append(edge.place)
+            least, part = lat.of(edge.var) + edge.weight, lat.part[edge.eq]
+            if least > lat.at.get(part, 0):
+                lat.at[part] = least
+                reached_from[part] = edge
+                todo.append(part)
                 if least > bound:
-                    raise _unbounded(lat, reached_from, edge)
-    return lat
+                    return _cycle(lat, reached_from, edge)
+    return None
 
 
-def _edges(lat: Latencies) -> list[Edge]:
-    edges: list[Edge] = []
+def _cycle(lat: Latencies, reached_from: dict[Equation, Edge], edge: Edge) -> list[Edge]:
+    """The edges around which latencies rise without end, the last reader first."""
+    seen: list[Edge] = []
+    while edge not in seen:
+        seen.append(edge)
+        edge = reached_from[lat.part[lat.defs[edge.var]]]
+    return seen[seen.index(edge) :]
+
+
+def _edges(lat: Latencies) -> Iterator[Edge]:
     for eq in lat.node.eqs:
-        place = lat.place(eq.outs[0])
-        if place is None:
+        if eq.outs[0] in lat.fixed:
             continue
-        for var, offset in dependences(eq.rhs):
-            if not lat.clocks[var] and var not in lat.fixed:
-                weight = offset + is_register(eq.rhs) if place is eq else 0
-                edges.append(Edge(var, place, weight, eq))
-        if place is eq and isinstance(eq.rhs, Merge):
-            # Read by its delayed copy, the one that samples both branches.
-            edges += [Edge(v, place, 0, eq) for v in operands(eq.rhs) if lat.clocks[v]]
-    for var in dict.fromkeys(cond for v in lat.defs for cond, _ in lat.clocks[v][:1]):
-        samplers = [e for e in lat.node.eqs if lat.place(e.outs[0]) is var]
-        if samplers:
-            edges.append(Edge(var, var, 0, samplers[0]))
-    return edges
+        sampled = [(cond, 0) for cond in conditions_of(eq, lat.clocks)]
+        for var, offset in (*dependences(eq.rhs), *sampled):
+            if var not in lat.fixed:
+                yield Edge(var, offset + is_register(eq.rhs), eq)
+
+
+def _joined(lat: Latencies) -> list[list[Equation]]:
+    """The coarsest parts: what reads one another on a clock below the base. A merge on the base reads both its branches at once."""
+    pairs: list[tuple[Equation, Equation]] = []
+    for eq in lat.node.eqs:
+        on_base = not lat.clocks[eq.outs[0]] and not isinstance(eq.rhs, Frame)
+        read = (*operands(eq.rhs), *conditions_of(eq, lat.clocks))
+        slow = [lat.defs[v] for v in read if v in lat.defs and v not in lat.fixed and lat.clocks[v]]
+        if on_base:
+            pairs += pairwise(slow)
+        else:
+            pairs += ((eq, other) for other in slow)
+    return connected(lat.node.eqs, pairs)
+
+
+def _cut(lat: Latencies, part: list[Equation]) -> list[list[Equation]]:
+    """The strongly connected components of a part; of one that is strongly connected its equations."""
+    if len(part) == 1:
+        return [part]
+    conditions = {eq: conditions_of(eq, lat.clocks) for eq in part}
+    cut = components(replace(lat.node, eqs=part), conditions)
+    return cut if len(cut) > 1 else [[eq] for eq in part]
 
 
 def is_register(rhs: Rhs) -> bool:
@@ -148,15 +175,8 @@ def _refuse_sub_clocks(node: Node, clocks: Clocks) -> None:
         raise SeicheError(faults)
 
 
-def _unbounded(lat: Latencies, reached_from: dict[Place, Edge], edge: Edge) -> SeicheError:
+def _unbounded(lat: Latencies, cycle: list[Edge]) -> SeicheError:
     """The cycle whose offsets sum to more than zero, hop by hop."""
-    seen: list[Edge] = []
-    while edge not in seen:
-        seen.append(edge)
-        place = lat.place(edge.var)
-        assert place is not None
-        edge = reached_from[place]
-    cycle = seen[seen.index(edge) :]
     hops = [
         (
             f"`{e.eq.outs[0].name}` reads `{e.var.name}` {_offset(e.weight + lat.extra(e.var))}",

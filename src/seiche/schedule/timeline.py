@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from seiche.ir import core
 from seiche.ir.clocks import Clock
-from seiche.ir.core import Apply, Fby, Lit, Post, Var
+from seiche.ir.core import Apply, Fby, Lit, Post, Var, When
 from seiche.schedule.delays import Delays
 from seiche.schedule.emit import BOOL, INT, Emitter
 from seiche.schedule.retime import Latencies, is_register
@@ -25,11 +25,15 @@ class Timeline:
         self._ended: Var | None = None
         self._made: dict[tuple[str, Clock, int], Var] = {}
         self._looks: dict[tuple[Var, int], Var] = {}
+        self._late: dict[tuple[Var, int], Var] = {}
+        self._dense: dict[Var, Var] = {}
 
     def at(self, var: Var, latency: int) -> Var:
-        """The Var as it is read at that latency; constants and Vars of sub-clocks are there already."""
-        if var in self.lat.fixed or self.lat.clocks[var]:
+        """The Var as it is read at that latency; constants are there already."""
+        if var in self.lat.fixed:
             return var
+        if self.lat.clocks[var]:
+            return self._sampled(var, latency)
         ahead = self.look_ahead(var) if latency > self.lat.of(var) else None
         if ahead is None:
             return self.delays.by(var, latency - self.lat.of(var))
@@ -39,6 +43,34 @@ class Timeline:
             late = self.at(root, latency - by)
             self._looks[var, latency] = self.emitter.choose(self.past(latency - by), final, late)
         return self._looks[var, latency]
+
+    def _sampled(self, var: Var, latency: int) -> Var:
+        """A Var of a sub-clock at a later latency: by way of the base, unless it was sampled from there."""
+        by = latency - self.lat.of(var)
+        if by == 0:
+            return var
+        if (var, latency) not in self._late:
+            b, rhs = self.emitter, self.lat.defs[var].rhs
+            b.serve(var)
+            if isinstance(rhs, When):
+                over = core.substitute(rhs, lambda v: self.at(v, latency))
+                self._late[var, latency] = b.define(over, var.type, var.name)
+            else:
+                if var not in self._dense:
+                    there = self.clock(self.lat.clocks[var], latency - by)
+                    self._dense[var] = self.on_base(var, there, b.zeros(var.type))
+                clock = self.clock(self.lat.clocks[var], latency)
+                self._late[var, latency] = b.sampled(self.delays.by(self._dense[var], by), clock)
+        return self._late[var, latency]
+
+    def on_base(self, var: Var, clock: Clock, otherwise: Var) -> Var:
+        """A Var of a clock (of the lowered node) at every tick of the base: where it is absent, what `otherwise` is."""
+        b = self.emitter
+        for depth in reversed(range(len(clock))):
+            cond, on = clock[depth]
+            absent = b.when(b.sampled(otherwise, clock[:depth]), cond, not on)
+            var = b.merge(cond, *((var, absent) if on else (absent, var)))
+        return var
 
     def registered(self, var: Var) -> Var:
         """What is in a chain of registers: all of them are one delay."""
