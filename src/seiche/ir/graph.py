@@ -48,32 +48,33 @@ def components(
 
     `also` adds operands to equations (the conditions of their clocks, for instance).
     """
-    import networkx as nx  # a fifth of a second: only when a program is compiled
+    import rustworkx as rx  # only when a program is compiled
 
-    graph: nx.DiGraph[Equation] = nx.DiGraph()
-    graph.add_nodes_from(node.eqs)
-    defs = node.definitions()
-    for eq in node.eqs:
+    defs, place = node.definitions(), {eq: i for i, eq in enumerate(node.eqs)}
+    graph: rx.PyDiGraph[int, None] = rx.PyDiGraph()
+    graph.add_nodes_from(range(len(node.eqs)))
+    for at, eq in enumerate(node.eqs):
         read = [*operands(eq.rhs), *(also.get(eq, ()) if also else ())]
-        graph.add_edges_from((defs[v], eq) for v in read if v in defs)
-    place = {eq: i for i, eq in enumerate(node.eqs)}
-    folded = nx.condensation(graph)
-    members = {c: sorted(folded.nodes[c]["members"], key=place.__getitem__) for c in folded}
-    order = nx.lexicographical_topological_sort(folded, key=lambda c: place[members[c][0]])
-    return [members[c] for c in order]
+        graph.add_edges_from_no_data([(place[defs[v]], at) for v in read if v in defs])
+    order = rx.lexicographical_topological_sort(
+        rx.digraph_condensation(graph), lambda at: f"{min(at):09d}"
+    )
+    return [[node.eqs[i] for i in sorted(members)] for members in order]
 
 
 def connected(
     eqs: Iterable[Equation], pairs: Iterable[tuple[Equation, Equation]]
 ) -> list[list[Equation]]:
     """What pairs join, whichever way; each in the order of the equations, the earliest first."""
-    import networkx as nx
+    import rustworkx as rx
 
-    graph: nx.Graph[Equation] = nx.Graph()
-    graph.add_nodes_from(eqs)
-    graph.add_edges_from(pairs)
-    place = {eq: i for i, eq in enumerate(graph)}
-    return [sorted(part, key=place.__getitem__) for part in nx.connected_components(graph)]
+    nodes = list(eqs)
+    place = {eq: i for i, eq in enumerate(nodes)}
+    graph: rx.PyGraph[int, None] = rx.PyGraph()
+    graph.add_nodes_from(range(len(nodes)))
+    graph.add_edges_from_no_data([(place[a], place[b]) for a, b in pairs])
+    parts = sorted(sorted(part) for part in rx.connected_components(graph))
+    return [[nodes[i] for i in part] for part in parts]
 
 
 def is_cyclic(component: list[Equation]) -> bool:
