@@ -344,7 +344,7 @@ def test_budgets_are_kept_and_bits_too(outside: bool) -> None:
     most = whole.report().plan.struct_bytes
     work = whole.report().plan.operations
     before = most + 1
-    for part in (1.0, 0.8, 0.6, 0.45):
+    for part in (1.0, 0.7, 0.45):
         budget = int(most * part)
         program = sc.compile(node, target="c", memory=budget)
         plan = program.report().plan

@@ -261,6 +261,7 @@ def test_without_memory_it_is_the_gradient() -> None:
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.cc
 def test_a_learner_that_changes_at_every_tick() -> None:
     """Online: an echo of two ticks ago is learnt without a frame."""
 
@@ -284,7 +285,7 @@ def test_a_learner_that_changes_at_every_tick() -> None:
         return value
 
     x = rng.choice([-1.0, 1.0], size=3000)
-    losses = sc.compile(learner).run(x, np.roll(x, 2))
+    losses = sc.compile(learner, target="c").run(x, np.roll(x, 2))
     assert losses[-300:].mean() < 0.1 * losses[:300].mean()
 
 

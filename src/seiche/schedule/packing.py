@@ -4,8 +4,8 @@
     y = matmul(x, w)       |-   y = convert(2^-2f packed_matmul(2^f x, words of 2^f w, start))   of fixed(i, f)
 
 The words take the place of the matrix: as many bytes, and the starts of the sums, one per column. It is done where the target has such
-instructions, sums are i32 and nothing is said about the loops. A matrix that is no constant is packed as the program runs, where the
-target has vectors and there are rows enough.
+instructions, sums are i32 and nothing is said about the loops; elsewhere fixed-point numbers are multiplied as integers, one by one.
+A matrix that is no constant is packed as the program runs, where the target has vectors and there are rows enough.
 
 Fixed-point numbers of up to 16 bits are integers of units in the last place. Their products are exact in f64, their carrier, and so
 are sums of up to 2^23 of them, rounded once at the end; here they are summed in i32, over so many terms that it cannot wrap, a matrix of more
@@ -40,11 +40,10 @@ TERMS_MIN = 64
 
 def pack_products(work: Work, shop: Shop) -> None:
     """Rewrites such products of a region."""
-    if shop.w.hardware.dots:
-        eqs = [new for eq in work.eqs for new in _Packing(work, shop, eq).written()]
-        if len(eqs) != len(work.eqs) or any(a is not b for a, b in zip(eqs, work.eqs, strict=True)):
-            work.eqs[:] = eqs
-            work.refresh()
+    eqs = [new for eq in work.eqs for new in _Packing(work, shop, eq).written()]
+    if len(eqs) != len(work.eqs) or any(a is not b for a, b in zip(eqs, work.eqs, strict=True)):
+        work.eqs[:] = eqs
+        work.refresh()
 
 
 class _Packing:
@@ -60,6 +59,8 @@ class _Packing:
             return [self.eq]
         a, b = rhs.args
         whole = out.type.format == i32 and (a.type.format, b.type.format) in PAIRS
+        if whole and not self.shop.w.hardware.dots:
+            return [self.eq]
         format = a.type.format if whole else units(a.type.format, out.type.format)
         if format is None or a.type.shape[-1] < per_word(format):
             return [self.eq]
@@ -77,6 +78,9 @@ class _Packing:
         return self.made
 
     def _product(self, a: Var, b: Var, matrix: AnyArray, out: Var | None = None) -> Var:
+        if not self.shop.w.hardware.dots:
+            plain = self._constant(b, b.name, matrix, a.type.format)
+            return self._apply("matmul", a, plain, out=out, accumulate=i32)
         words, params = pack(matrix), dict[str, Any]()
         if not self.shop.w.hardware.vector and matrix.shape[-1] % COLUMNS == 0:
             words, params = groups(words, COLUMNS), {"columns": COLUMNS}
