@@ -379,3 +379,9 @@ def test_outside_of_a_trace_a_node_cannot_be_called():
     with pytest.raises(sc.SeicheError) as caught:
         total(1)
     assert caught.value.code == "SE108"
+
+
+def test_a_lambda_is_where_it_is_written_and_a_node_where_its_def_is():
+    whole = sc.node(lambda x: x)
+    assert "lambda x: x" in whole.where.source
+    assert total.where.source.startswith("def total")

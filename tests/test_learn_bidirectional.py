@@ -122,3 +122,11 @@ def test_what_lies_beyond_the_context_is_not_seen() -> None:
     later = xs.copy()
     later[6] += 1
     assert not same_bits(first[:4], sc.compile(model).run(later)[:4]), "tick 6 is within"
+
+
+@pytest.mark.parametrize(("chunk", "context"), [(0, 2), (4, -1), (2.5, 1), (4, True)])
+def test_a_look_ahead_that_is_none(chunk: Any, context: Any) -> None:
+    with pytest.raises(sc.SeicheError) as raised:
+        layer_of(chunk, context)
+    (found,) = raised.value.diagnostics
+    assert found.code == "SE601" and found.where.file == __file__

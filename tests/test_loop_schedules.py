@@ -507,6 +507,15 @@ def test_what_cannot_be_cut_like_that_is_said(loops: Loops, why: str) -> None:
     assert "sc.matmul(a, b, loops=loops)" in str(raised.value)
 
 
+def test_loops_are_not_text() -> None:
+    @sc.node
+    def product(a: sc.f32[12, 40], b: sc.f32[40, 90]) -> Any:
+        return sc.matmul(a, b, loops="tile(i=4)")  # pyright: ignore[reportArgumentType]
+
+    with pytest.raises(SeicheError, match=r"SE607.*not 'tile\(i=4\)'"):
+        sc.compile(product)
+
+
 def test_a_convolution_says_its_own_names() -> None:
     @sc.node
     def conv(x: sc.f32[9, 3], w: sc.f32[3, 3, 17], depth: bool = False) -> Any:

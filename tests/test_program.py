@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import seiche as sc
+from seiche.backends.c.binding import CProgram
 from seiche.backends.inputs import Signature
 from seiche.backends.interp import Interpreter
 from seiche.backends.program import Program, Sparse
@@ -16,7 +18,7 @@ from seiche.ir.builder import Builder
 from seiche.ir.core import Equation, Fby, Node, Var
 from seiche.numbers.formats import bf16, bool_, f32, f64, i8, i32
 from seiche.schedule.lower import lower
-from tests.agreement import program_of, same_bits
+from tests.agreement import Target, program_of, same_bits
 
 F, B, I = f32[()], bool_[()], i32[()]
 
@@ -81,6 +83,30 @@ def test_a_run_leaves_the_state_of_its_steps() -> None:
     whole = program.run(xs, cs)
     assert same_bits(rest[0], whole[0][7:])
     assert same_bits(rest[2], whole[2][7:])
+
+
+@pytest.mark.parametrize("target", [Interpreter, CProgram], ids=["interp", "c"])
+@pytest.mark.parametrize("whole", [False, True], ids=["step", "run"])
+def test_a_check_that_stops_leaves_the_state(target: Target, whole: bool) -> None:
+    @sc.node
+    def framed(x: f32, c: bool_):
+        total = sc.state(0.0)
+        total.next = total + x
+        with sc.frame(max=3, until=c) as frame:
+            told = frame.sum(x)
+        return total, told
+
+    program = program_of(sc.compile(framed).node, target)
+    xs, cs = np.arange(1, 9, dtype=np.float32), np.arange(8) == 1
+    program.run(xs[:5], cs[:5])
+    kept = {name: x.copy() for name, x in program.state.items()}
+    program.reset()
+    for _ in range(2):  # the second time nothing runs
+        with pytest.raises(SeicheError, match=r"SE602.*at tick 5"):
+            program.run(xs, cs) if whole else [program.step(x, c) for x, c in zip(xs, cs)]
+    assert program.state["total"] == 15 and set(program.state) == set(kept)
+    for name, x in program.state.items():
+        assert same_bits(x, kept[name]), name
 
 
 def test_inputs_are_never_changed_and_nothing_is_shared() -> None:

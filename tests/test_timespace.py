@@ -721,6 +721,49 @@ def test_a_result_that_some_instances_lack() -> None:
     assert "SE604" in code_of(lanes) and "different ticks in different instances" in code_of(lanes)
 
 
+def test_blocks_of_blocks_and_of_methods() -> None:
+    class Filter:
+        rate = 0.5
+
+        @sc.node
+        def step(self, x: sc.f32, gain: float = 1.0) -> sc.f32:
+            return ema(x, self.rate) * gain
+
+        rows = sc.to_space(step, 4)
+
+    filters, x = Filter(), normal(24)
+    wanted = sc.compile(filters.step, gain=2.0).run(x)
+    nested = sc.to_space(sc.to_space(filters.step, 4), 2)
+    assert same_bits(sc.compile(nested, gain=2.0).run(x.reshape(3, 2, 4)).ravel(), wanted)
+    assert same_bits(sc.compile(filters.rows, gain=2.0).run(x.reshape(6, 4)).ravel(), wanted)
+
+
+def test_the_tape_of_instances_side_by_side_is_cut_too() -> None:
+    """Rows go from the forward scan to the backward one in the order that both have: there is a pair for a budget to cut."""
+
+    @sc.node
+    def learner(xs: sc.f32[64]) -> sc.f32:
+        w = sc.state(0.5)
+
+        def loss(w: sc.Stream) -> sc.Stream:
+            return sc.over_time(lambda x: sc.square(sc.tanh(ema(w * x, 0.5)) - 0.1))(xs).mean()
+
+        value, dw = sc.value_and_grad(loss)(w)
+        w.next = w - 0.1 * dw
+        return value
+
+    @sc.node
+    def learners(xs: sc.f32[3, 64]) -> sc.f32[3]:
+        return sc.over_space(learner, 3)(xs)
+
+    xs = normal(4, 3, 64)
+    whole = sc.compile(learners)
+    small = sc.compile(learners, memory=3 * whole.report().plan.struct_bytes // 5, target="c")
+    wanted = whole.run(xs)
+    assert same_bits(small.run(xs), wanted)
+    assert same_bits(wanted[:, 1], sc.compile(learner).run(xs[:, 1]))
+
+
 def test_too_many_instances_with_frames_of_their_own() -> None:
     @sc.node
     def lanes(r: sc.f32[65], d: sc.bool_[65]):

@@ -311,7 +311,14 @@ def test_what_cannot_be_folded_says_which_op_stops_it(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "axis", "code"), [(0, 0, "SE605"), (4, 3, "SE202"), (4, (0, 1), "SE109")]
+    ("rows", "axis", "code"),
+    [
+        (0, 0, "SE605"),
+        (4, 3, "SE202"),
+        (4, (0, 1), "SE109"),
+        (4, (1.0,), "SE109"),
+        (4, "row", "SE109"),
+    ],
 )
 def test_bad_arguments(rows: int, axis: Any, code: str) -> None:
     @sc.node

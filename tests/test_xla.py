@@ -486,6 +486,9 @@ def plain(x: f32[6]) -> f32[6]:
         ({"target": "xla", "devices": 1, "shard": {"y": 0}}, "`shard` names no stream: 'y'"),
         ({"target": "xla", "devices": 1, "shard": {"x": 1}}, "axis 1 of `x`"),
         ({"target": "xla", "devices": 99}, "99 devices were asked for"),
+        ({"target": "xla", "devices": 0}, "devices=0 is no number of devices"),
+        ({"target": "xla", "devices": -1}, "devices=-1 is no number of devices"),
+        ({"target": "xla", "devices": "4"}, "devices='4' is no number of devices"),
         ({"target": "xla", "device": "abacus"}, "JAX has no 'abacus'"),
     ],
 )

@@ -60,6 +60,8 @@ def to_time(function: Callable[..., Any], *, rows: int, axis: Axes = 0) -> Calla
 def _places(args: tuple[Any, ...], axis: Axes) -> list[int | None]:
     """The axis of rows of each leaf of the arguments; SE109 where `axis` does not fit them."""
     given = [axis, *(None for _ in args[1:])] if isinstance(axis, int) else list(axis)
+    if not all(a is None or isinstance(a, int) for a in given):
+        raise fail("SE109", f"an axis of to_time is an integer or None, not {axis!r}", trace.here())
     if len(given) != len(args) or not args:
         raise fail(
             "SE109", f"to_time has {len(given)} axes for {len(args)} arguments", trace.here(),

@@ -116,8 +116,16 @@ class Blocked(NodeFunction):
 
     def __init__(self, inner: NodeFunction, n: int, fast: bool = False) -> None:
         super().__init__(inner.function, inner._hints)
+        # Blocks of blocks: the function of a `Blocked` has no signature of its own.
+        self.name, self.signature, self.where = inner.name, inner.signature, inner.where
         self.inner, self.n, self.fast = inner, n, fast
         self.function = self._in_blocks
+
+    def __get__(self, owner: Any, kind: type | None = None) -> NodeFunction:
+        """As a method, blocks of the method of its object."""
+        return (
+            self if owner is None else Blocked(self.inner.__get__(owner, kind), self.n, self.fast)
+        )
 
     @functools.cached_property
     def annotations(self) -> dict[str, Any]:
@@ -208,7 +216,7 @@ def scatter(xs: Any) -> Any:
         raise fail(
             "SE604", f"`{leaves[0].var.name}` is slower than the clock here by more than one condition", trace.here(),
             (f"`{cond.var.name}` is one", cond.var.loc), (f"`{slower[0][0].var.name}` is another", slower[0][0].var.loc),
-            hint="scatter to the clock between them first, inside its `with sc.every(...)`",
+            hint="gather all ticks at once, sc.gather(x, n * m): a stream does not come back to a clock between, whose next tick may never come",
         )  # fmt: skip
     closes = cond if on else ~cond
     with frame(max=rows.pop(), until=closes):

@@ -58,9 +58,15 @@ def whole() -> str:
 
 def _user() -> FrameType:
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-    while frame.f_back is not None and internal(frame.f_code.co_filename):
+    while frame.f_back is not None and (internal(frame.f_code.co_filename) or _generated(frame)):
         frame = frame.f_back
     return frame
+
+
+def _generated(frame: FrameType) -> bool:
+    """Whether it is code without a file that was made for this package: the `__init__` of a dataclass."""
+    made = frame.f_code.co_filename.startswith("<")
+    return made and str(frame.f_globals.get("__name__", "")).startswith("seiche.")
 
 
 @functools.cache

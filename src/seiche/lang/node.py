@@ -235,6 +235,8 @@ def _defined(function: Callable[..., Any]) -> Loc:
     if code is None:
         return trace.here()
     first = Loc(code.co_filename, code.co_firstlineno)
+    if not first.source.startswith("@"):
+        return first
     below = (Loc(first.file, line) for line in range(first.line, first.line + DECORATED))
     return next((place for place in below if place.source.startswith("def ")), first)
 

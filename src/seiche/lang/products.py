@@ -32,6 +32,10 @@ def _cut(loops: Loops | None, i: int, j: int, k: int, names: dict[str, str]) -> 
     """The static parameter of a product that is cut up like that; raises SE607."""
     if loops is None:
         return {}
+    if not isinstance(loops, Loops):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise fail(
+            "SE607", f"the loops of a product are a sc.tile(...), not {loops!r}", trace.here()
+        )
     inner = loops.renamed({said: x for x, said in names.items()})
     strange = [x for x in loops.words if x not in names.values()]
     why = (

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from seiche.errors import fail
 from seiche.lang import functions as f
+from seiche.lang import trace
 from seiche.lang.clocks import when
 from seiche.lang.frames import over_time
 from seiche.lang.indexing import update
@@ -28,7 +30,7 @@ class Bidirectional:
     So no result waits for more than `chunk + context - 1` ticks, which is its latency; what lies further ahead is not
     seen (Zhang et al. 2016, "Highway long short-term memory RNNs for distant speech recognition", section 3). Where the
     input or a segment (`until=`) ends earlier, chunk and context end there. Both layers are called as `layer(params, x,
-    reset=r)`, as `GRU` and `LSTM` are; parameters are `forward` and `backward`.
+    reset=r)`, as `GRU` and `LSTM` are; parameters are `forward` and `backward`. Raises SE601 for a chunk below 1 or a context below 0.
 
     >>> import seiche as sc
     >>> layer = sc.learn.Bidirectional(sc.learn.GRU(2, 3), sc.learn.GRU(2, 3), chunk=4, context=2)
@@ -44,6 +46,14 @@ class Bidirectional:
     backward: Any
     chunk: int
     context: int
+
+    def __post_init__(self) -> None:
+        for what, value, least in (("chunk", self.chunk, 1), ("context", self.context, 0)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise fail(
+                    "SE601", f"the `{what}` of a bidirectional layer is a number of ticks from {least} on, not {value!r}",
+                    trace.here(), hint="both are its latency, which is known before it runs: chunk + context - 1 ticks",
+                )  # fmt: skip
 
     def init(self, key: Seed = 0) -> Params:
         """Fresh parameters."""

@@ -109,6 +109,7 @@ class _Batch:
             self.equation(eq)
         outputs = tuple(self.output(v) if every_output else self.at(v) for v in self.node.outputs)
         self.b.checks += map(self.check, self.node.checks)
+        self._turn_back()
         inputs = (
             *(self.new[v] for v in self.node.inputs),
             *(() if present is None else (present,)),
@@ -118,6 +119,20 @@ class _Batch:
         return Node(
             self.node.name, inputs, tuple(map(self.meant, outputs)), eqs, self.node.loc, checks
         )
+
+    def _turn_back(self) -> None:
+        """Rows that go from scan to scan stay in front: transpose(transpose(x)) that gives x back is x."""
+        turns = {
+            eq.out: eq.rhs
+            for eq in self.b.eqs
+            if isinstance(eq.rhs, Apply) and eq.rhs.op == "transpose"
+        }
+        for out, rhs in turns.items():
+            before = turns.get(self.meant(rhs.args[0]))
+            if before is not None and all(
+                before.params["perm"][k] == i for i, k in enumerate(rhs.params["perm"])
+            ):
+                self.same[out] = before.args[0]
 
     # Vars.
 

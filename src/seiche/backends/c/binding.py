@@ -169,6 +169,7 @@ class CProgram:
         )
         self._ended = self.instance.inputs[-1] if lowered.ended is not None else None
         self._tick = self.instance.bound()
+        self._before = None if self.instance.fault is None else self.instance.self.raw.copy()
         self._shown = list(zip(self.instance.outputs, self.instance.present, strict=True))
         self._whole = all(flag is None for flag in self.instance.present)
 
@@ -188,8 +189,10 @@ class CProgram:
             view[...] = x
         if self._ended is not None:
             self._ended[...] = ended
+        self._keep()
         failed = self._tick()
         if failed:
+            self._put_back(failed)
             raise CheckFailed(failed - 1)
         if self._whole:
             return [y.copy() for y in self.instance.outputs]
@@ -210,17 +213,27 @@ class CProgram:
                 view.shape,
             )
         failed = ctypes.c_int32(0)
-        done = self.library.run(
-            *self.instance.arguments,
-            ticks,
-            _pointers(given),
-            _pointers(values),
-            _pointers(flags),
-            ctypes.byref(failed),
-        )
-        if failed.value:
-            raise CheckFailed(failed.value - 1, int(done))
+        self._keep()
+        columns = (_pointers(given), _pointers(values), _pointers(flags), ctypes.byref(failed))
+        done = int(self.library.run(*self.instance.arguments, ticks, *columns))
+        if number := failed.value:
+            self._put_back()
+            self.library.run(*self.instance.arguments, done, *columns)
+            self._keep()
+            self._put_back(number)
+            raise CheckFailed(number - 1, done)
         return [Columns(v, f) for v, f in zip(values, flags, strict=True)]
+
+    def _keep(self) -> None:
+        """The instance as it is before a tick that a check may stop: states are updated in place, in C."""
+        if self._before is not None:
+            np.copyto(self._before, self.instance.self.raw)
+
+    def _put_back(self, failed: int = 0) -> None:
+        """The instance as it was kept, stopped by a check or not."""
+        if self._before is not None and self.instance.fault is not None:
+            np.copyto(self.instance.self.raw, self._before)
+            self.instance.fault[...] = failed
 
     def get_state(self) -> dict[str, AnyArray]:
         return {name: view.copy() for name, view in self.instance.states.items()}

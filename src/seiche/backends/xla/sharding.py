@@ -28,13 +28,18 @@ def path(var: Var) -> str:
 
 def devices_of(devices: int | Sequence[object] | None, device: str | None) -> list[object]:
     """The devices to run on: the first n, those given, or the default one of a kind ("cpu", "gpu")."""
-    if devices is not None and not isinstance(devices, int):
+    if isinstance(devices, Sequence) and not isinstance(devices, str) and len(devices):
         return list(devices)
+    count = 1 if devices is None else devices
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise fail(
+            "SE904", f"devices={devices!r} is no number of devices", NOWHERE,
+            hint="devices=4, or a list of JAX's devices: jax.devices()[:4]",
+        )  # fmt: skip
     try:
         there = list(jax.devices(device) if device else jax.devices())
     except RuntimeError as error:
         raise fail("SE904", f"JAX has no {device!r}", NOWHERE, str(error).splitlines()[0]) from None
-    count = devices or 1
     if count > len(there):
         raise fail("SE904", f"{count} devices were asked for, JAX has {len(there)}", NOWHERE)
     return there[:count]
