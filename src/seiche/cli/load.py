@@ -6,13 +6,16 @@ import ast
 import importlib.util
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from seiche.backends.program import Program
-from seiche.errors import Loc, SeicheError, fail
+from seiche.errors import NOWHERE, Loc, SeicheError, fail
+from seiche.ir.core import Var
 from seiche.lang.node import NodeFunction
 
 
@@ -89,53 +92,79 @@ def settings(pairs: list[str]) -> dict[str, Any]:
 def streams(
     program: Program, file: Path | None, ticks: int, seed: int
 ) -> list[np.ndarray[Any, Any]]:
-    """A stream per input: from a .npz (arrays by name), a .npy or a .csv (columns in order); random without a file."""
-    inputs = program.signature.inputs
+    """A stream per input: from a .npz (arrays by name), a .npy or a .csv (columns in order, or by name under a first line that names
+    all inputs); random without a file. Raises SE906 where the file cannot be read, or holds what an input's format does not have.
+    """
+    wanted = tuple(program.node.inputs)
     if file is None:
         rng = np.random.default_rng(seed)
-        return [_random(rng, v.type.format.dtype, (ticks, *v.type.shape)) for v in _vars(program)]
+        return [_random(rng, v.type.format.dtype, (ticks, *v.type.shape)) for v in wanted]
     where = Loc(str(file), 1)
     if not file.is_file():
         raise fail("SE906", f"there is no file {file}", where)
+    try:
+        given = _arrays(wanted, file, where)
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        raise fail("SE906", f"{file} cannot be read", NOWHERE, str(error)) from None
+    return [_carried(v, x, file) for v, x in zip(wanted, given, strict=True)]
+
+
+def _arrays(wanted: Sequence[Var], file: Path, where: Loc) -> list[np.ndarray[Any, Any]]:
+    """What a file holds for each input, as it is there."""
     if file.suffix == ".npz":
         with np.load(file) as data:
-            missing = [v.name for v in _vars(program) if v.name not in data]
+            missing = [v.name for v in wanted if v.name not in data]
             if missing:
-                raise fail(
-                    "SE906",
-                    f"{file} has no array `{missing[0]}`",
-                    where,
-                    hint=f"it has {', '.join(data)}",
-                )
-            return [np.asarray(data[v.name], v.type.format.dtype) for v in _vars(program)]
-    table = (
-        np.load(file) if file.suffix == ".npy" else np.genfromtxt(file, delimiter=",", names=None)
-    )
-    return _columns(program, np.asarray(table), where, inputs)
+                what = f"{file} has no array `{missing[0]}`"
+                raise fail("SE906", what, where, hint=f"it has {', '.join(data)}")
+            return [data[v.name] for v in wanted]
+    table = np.asarray(np.load(file)) if file.suffix == ".npy" else _csv(wanted, file)
+    return _columns(wanted, table, where)
 
 
-def _vars(program: Program) -> tuple[Any, ...]:
-    return tuple(program.node.inputs)
+def _csv(wanted: Sequence[Var], file: Path) -> np.ndarray[Any, Any]:
+    """The rows of a .csv; under a first line of names, those of the inputs in their order."""
+    lines = file.read_text(encoding="utf-8-sig").splitlines()
+    head = [cell.strip() for cell in lines[0].split(",")] if lines else []
+    names = [v.name for v in wanted]
+    named = set(names) <= set(head) and all(not v.type.shape for v in wanted)
+    rows = [line for line in lines[int(named) :] if line.strip()]
+    if not rows:
+        raise ValueError("it holds no numbers")
+    at = [head.index(name) for name in names] if named else None
+    return np.loadtxt(rows, delimiter=",", ndmin=2, usecols=at)
 
 
 def _columns(
-    program: Program, table: np.ndarray[Any, Any], where: Loc, _: Any
+    wanted: Sequence[Var], table: np.ndarray[Any, Any], where: Loc
 ) -> list[np.ndarray[Any, Any]]:
+    """A table's columns, as many as the elements of each input."""
     rows = table.reshape(len(table), -1)
-    wanted = sum(v.type.size for v in _vars(program))
-    if rows.shape[1] != wanted:
-        raise fail(
-            "SE906",
-            f"{where.file} has {rows.shape[1]} columns, the inputs have {wanted} elements",
-            where,
-        )
+    elements = sum(v.type.size for v in wanted)
+    if rows.shape[1] != elements:
+        what = f"{where.file} has {rows.shape[1]} columns, the inputs have {elements} elements"
+        raise fail("SE906", what, where)
     parts: list[np.ndarray[Any, Any]] = []
     start = 0
-    for v in _vars(program):
+    for v in wanted:
         part = rows[:, start : start + v.type.size]
-        parts.append(part.reshape(len(rows), *v.type.shape).astype(v.type.format.dtype))
+        parts.append(part.reshape(len(rows), *v.type.shape))
         start += v.type.size
     return parts
+
+
+def _carried(v: Var, x: np.ndarray[Any, Any], file: Path) -> np.ndarray[Any, Any]:
+    """Values of a file in an input's carrier: floats are rounded, whole numbers and truths must be just that."""
+    dtype = np.dtype(v.type.format.dtype)
+    if x.dtype.kind not in "biuf":
+        raise fail("SE906", f"{file} holds {x.dtype} for `{v.name}`, which is {v.type}", v.loc)
+    with np.errstate(all="ignore"):
+        made = x.astype(dtype)
+        wrong = np.flatnonzero(made != x)
+    if dtype.kind in "biu" and len(wrong):
+        what = f"{file} holds {x.reshape(-1)[wrong[0]]} for `{v.name}`, which is {v.type}"
+        raise fail("SE906", what, v.loc)
+    return made
 
 
 def _random(rng: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:

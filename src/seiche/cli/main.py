@@ -101,7 +101,7 @@ def _show(found: tuple[Diagnostic, ...]) -> None:
 def run(
     target_node: Where,
     data: Data = None,
-    ticks: Annotated[int, typer.Option(help="how many ticks of random streams")] = 10,
+    ticks: Annotated[int, typer.Option(min=0, help="how many ticks of random streams")] = 10,
     seed: Seed = 0,
     target: TargetOption = "interp",
     save: Annotated[Path | None, typer.Option(help="write the results to a .npz")] = None,
@@ -231,7 +231,7 @@ def deploy(
         bool, typer.Option("--run", help="run on the emulated processor, compare with numpy")
     ] = False,
     data: Data = None,
-    ticks: Annotated[int, typer.Option(help="how many ticks of random streams")] = 100,
+    ticks: Annotated[int, typer.Option(min=1, help="how many ticks of random streams")] = 100,
     seed: Seed = 0,
     weights: Annotated[
         Path | None, typer.Option(help="a file of safetensors with other parameters")

@@ -165,6 +165,19 @@ def fixed(integer: int, fraction: int) -> Format:
     return Format(f"fixed<{integer}, {fraction}>", "fixed", integer + fraction, integer, fraction)
 
 
+def known(name: str) -> bool:
+    """Whether `parse` knows a format of that name.
+
+    >>> known("f64"), known("f63")
+    (True, False)
+    """
+    try:
+        parse(name)
+    except ValueError:
+        return False
+    return True
+
+
 def parse(name: str) -> Format:
     """The format of that printed name.
 

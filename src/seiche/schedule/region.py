@@ -240,7 +240,7 @@ class Region:
         live = [t for t in group.tasks if not self._idle(t)]
         if not live:
             return
-        note = Note(", ".join(dict.fromkeys(_title(t) for t in live)), _loc(live[0]))
+        note = Note(*_origin(live))
         body: list[Stmt] = []
         with self.w.into(body):
             if group.shape is None:
@@ -260,7 +260,7 @@ class Region:
         if not one_sweep(self.homes, first, second):
             return None
         assert isinstance(first.unit, Compute) and isinstance(second.unit, Fill)
-        self.w.note(f"{_title(first)}, {_title(second)}", _loc(first))
+        self.w.note(*_origin([first, second]))
         there = Through(self.w, self.puller, first.unit.var, self._place(first.unit.var))
         return there, second.unit, self._result(second.unit, self._place(second.unit.var))
 
@@ -515,9 +515,12 @@ def _vars(task: Task) -> Iterable[Var]:
             assert_never(task.unit)
 
 
-def _title(task: Task) -> str:
-    return ", ".join(v.name for v in _vars(task))
-
-
-def _loc(task: Task) -> Loc:
-    return next(iter(_vars(task))).loc
+def _origin(tasks: list[Task]) -> tuple[str, Loc]:
+    """What is computed there, by the user's lines: the text of a note, after the first line."""
+    names: dict[Loc, dict[str, None]] = {}
+    for task in tasks:
+        for v in _vars(task):
+            names.setdefault(v.loc, {})[v.name] = None
+    (loc, first), *others = names.items()
+    more = (f"; {at}: {', '.join(some)}" for at, some in others)
+    return ", ".join(first) + "".join(more), loc

@@ -179,6 +179,37 @@ LIBRARY = frozenset(
 """Functions that compilers know, and the names that each step uses: not for constants and pointers."""
 
 
+HEADERS = frozenset(
+    [
+        "assert",
+        "complex",
+        "ctype",
+        "errno",
+        "fenv",
+        "float",
+        "inttypes",
+        "iso646",
+        "limits",
+        "locale",
+        "math",
+        "setjmp",
+        "signal",
+        "stdarg",
+        "stdbool",
+        "stddef",
+        "stdint",
+        "stdio",
+        "stdlib",
+        "string",
+        "tgmath",
+        "time",
+        "wchar",
+        "wctype",
+    ]
+)
+"""The standard headers: a program's own of that name would be found in their stead."""
+
+
 class Names:
     """Unique identifiers, as close to the user's names as can be."""
 

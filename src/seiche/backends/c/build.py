@@ -66,7 +66,9 @@ def candidates() -> list[tuple[str, ...]]:
 def version_of(command: tuple[str, ...]) -> str | None:
     """What the compiler says of itself; None if it does not run."""
     try:
-        done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [*command, "--version"], capture_output=True, text=True, errors="replace", timeout=120
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.partition("\n")[0] if done.returncode == 0 else None
@@ -163,10 +165,24 @@ def run_compiler(
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     files = [name for name in sources if name.endswith(".c")]
-    command = [*compiler.command, *arguments, *files]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    made = arguments[arguments.index("-o") + 1] if "-o" in arguments else ""
+    told(compiler, [*arguments, *files], folder, made)
+
+
+def told(compiler: Compiler, arguments: Sequence[str], folder: Path, made: str) -> str:
+    """What a compiler said; raises SE905 where it fails, is killed, or has not written the file `made`."""
+    command = [*compiler.command, *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=folder)
+    except OSError as error:
+        raise refused(compiler, str(error)) from None
+    if done.returncode < 0:
+        raise refused(compiler, f"it was ended by signal {-done.returncode}\n{done.stderr}")
     if done.returncode != 0:
-        raise refused(compiler, done.stderr)
+        raise refused(compiler, done.stderr or f"it ended with status {done.returncode}")
+    if made and not (folder / made).is_file():
+        raise refused(compiler, f"it wrote no {Path(made).name}\n{done.stderr}")
+    return done.stderr
 
 
 def refused(compiler: Compiler, said: str) -> SeicheError:

@@ -50,12 +50,13 @@ from seiche.schedule.layout import (
     self_layout,
     weights_layout,
 )
-from seiche.schedule.shop import RESERVED
+from seiche.schedule.shop import HEADERS, RESERVED
 
 PARALLEL_MIN = 8
 """Iterations from which on a loop is marked for the vectoriser."""
 IN_ARRAYS = {f"{kind} in arrays": kind for kind in ("bits", "from_bits")}
 """Helpers that lanes need where there are no vectors."""
+SAID = "/* Written by Seiche. */\n"
 INCLUDES = "#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n"
 
 
@@ -77,7 +78,7 @@ class Sources:
 
 def print_c(machine: Machine) -> Sources:
     """The C files of a machine."""
-    name = machine.name + ("_" if machine.name in RESERVED else "")
+    name = machine.name + ("_" if machine.name in RESERVED | HEADERS else "")
     header = _header(machine, name)
     source = _Source(machine, name).text()
     return Sources(name, header, source, _host(machine, name), machine)
@@ -209,7 +210,7 @@ def _weights(machine: Machine, name: str) -> str:
         for m in weights_layout(machine).members
     ]
     text = "".join(members)
-    own = "\n".join([f'#include "{name}.h"', "", *filter(None, [nans(text)])])
+    own = "\n".join([f'{SAID}#include "{name}.h"', "", *filter(None, [nans(text)])])
     return f"{own}\nconst struct {name}_weights {name}_weights_data = {{\n{text}}};\n"
 
 
@@ -243,7 +244,7 @@ class _Source:
             for b, x in self.machine.tables
         ]
         parts = [
-            f'#include "{self.name}.h"\n{INCLUDES[len("#include <stddef.h>") + 1 :]}',
+            f'{SAID}#include "{self.name}.h"\n{INCLUDES[len("#include <stddef.h>") + 1 :]}',
             PROLOGUE,
             nans("".join([*helpers, *self.functions.values(), *tables, reset, step])),
             lanes,

@@ -116,7 +116,7 @@ def emulate(
     judge = CProgram(job.lowered) if against == "c" else Interpreter(job.lowered)
     found = difference(job, reference(job, judge), done)
     stopped = _stopped(program.lowered, done) if done.failed else None
-    mean = done.instructions / max(1, done.ticks)
+    mean = done.instructions / max(1, done.ticks + (done.failed != 0))
     ran = min(ticks, done.ticks)
     return Emulation(machine.name, ran, found, stopped, mean, done.most, done.stack, run.elf)
 

@@ -30,14 +30,18 @@ class Elf:
 
 
 def read_elf(path: Path) -> Elf:
-    """The sizes in an ELF; raises SE901 without the extra `deploy`."""
+    """The sizes in an ELF; raises SE901 without the extra `deploy`, ValueError where it is none."""
     try:
+        from elftools.common.exceptions import ELFError
         from elftools.elf.elffile import ELFFile
     except ImportError:
         hint = '`pip install "seiche[deploy]"` brings it'
         raise fail("SE901", "reading an ELF takes pyelftools", NOWHERE, hint=hint) from None
     with path.open("rb") as file:
-        elf = ELFFile(file)
+        try:
+            elf = ELFFile(file)
+        except ELFError as error:
+            raise ValueError(f"no ELF ({error})") from None
         sections = {
             s.name: int(s["sh_size"])
             for s in elf.iter_sections()

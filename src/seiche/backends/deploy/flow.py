@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 
 from seiche.backends.c.printer import Sources
@@ -23,7 +24,7 @@ FUNCTION = re.compile(r"^\w[\w ]*?[ *](\w+)\(")
 @dataclass(frozen=True)
 class Loop:
     """A loop of a C file: its line (counted from 1), its function, the most iterations per entry (None: not known), whether it always
-    makes so many, how many loops are around it, the most iterations per call of the function, and the user's line.
+    makes so many, how many loops are around it, the most iterations per call of the function, and the user's lines.
     """
 
     line: int
@@ -48,12 +49,11 @@ def loops(sources: Sources, traced: Trace) -> list[Loop]:
     >>> [(f.most, f.depth) for f in loops(sources, trace(program.lowered, sources))]
     [(20, 0)]
     """
-    owners = {
-        n: str(loc)
-        for span, loc in traced.back
-        if span.file == f"{sources.name}.c"
-        for n in range(span.first, span.last + 1)
-    }
+    owners: dict[int, list[str]] = defaultdict(list)
+    for span, loc in traced.back:
+        if span.file == f"{sources.name}.c":
+            for n in range(span.first, span.last + 1):
+                owners[n].append(str(loc))
     found: list[Loop] = []
     around: list[tuple[int, Loop]] = []
     function = ""
@@ -68,7 +68,7 @@ def loops(sources: Sources, traced: Trace) -> list[Loop]:
             outer = around[-1][1].most_per_call if around else 1
             most, exact = bound
             whole = None if outer is None or most is None else outer * most
-            owner = owners.get(number, "")
+            owner = ", ".join(owners.get(number, ()))
             found.append(Loop(number, function, most, exact, len(around), whole, owner))
             around.append((indent, found[-1]))
     return found

@@ -16,7 +16,7 @@ from seiche.backends.c.source import files_of, write_files
 from seiche.backends.deploy import flow, pages
 from seiche.backends.deploy.able import check_able
 from seiche.backends.deploy.compare import job_of, reference
-from seiche.backends.deploy.footprint import Footprint, built, check_fits, footprint
+from seiche.backends.deploy.footprint import Footprint, built, check_fits, check_measured, footprint
 from seiche.backends.deploy.harness import Job
 from seiche.backends.deploy.replay import replay_file
 from seiche.backends.deploy.toolchain import Make, Toolchain, toolchain
@@ -48,10 +48,11 @@ def deploy(
     """Writes a program as a folder for a firmware project: X.h, X.c, X_weights.c, CMakeLists.txt, README.md and more.
 
     `target` is a name, or the path of a user's file. `recorded` are streams as for `program.run`: the first ticks become a main
-    that replays them and compares the outputs. `compiler` is "zig" or "gcc" (the first that is there).
+    that replays them and compares the outputs, if any tick ran before a check stopped it. `compiler` is "zig" or "gcc" (the first that is there).
 
     Raises SE904 where the target refuses an op or a format, SE909 where the program does not fit its memories, SE901 or SE905
-    where it cannot be compiled, SE903 where a stream does not fit: all before anything is written.
+    where it cannot be compiled, SE903 where a stream does not fit, SE914 where the folder holds other files of these names: all before
+    anything is written.
 
     >>> import seiche as sc, tempfile
     >>> @sc.node
@@ -67,9 +68,11 @@ def deploy(
     chain, memory = _measured(job, compiler)
     traced = trace(program.lowered, job.sources)
     texts = _texts(job, chain, memory, traced)
-    if recorded:
-        texts[f"{job.sources.name}_replay.c"] = replay_file(job, reference(job))
-    files = write_files(texts, Path(directory))
+    name = job.sources.name
+    if recorded and (done := reference(job)).ticks:
+        texts[f"{name}_replay.c"] = replay_file(job, done)
+    stale = [f"{name}_replay.c", f"{name}_weights.c"]
+    files = write_files(texts, Path(directory), stale)
     return Deployment(machine.name, tuple(files), memory, traced)
 
 
@@ -84,7 +87,9 @@ def _measured(job: Job, compiler: Make | None) -> tuple[Toolchain, Footprint]:
     check_fits(job.scheduled, job.target)
     chain = toolchain(job.target, compiler)
     made = built(chain, job.sources)
-    return chain, footprint(job.scheduled, job.target, job.sources.name, made)
+    found = footprint(job.scheduled, job.target, job.sources.name, made)
+    check_measured(found, job.scheduled, job.target)
+    return chain, found
 
 
 def _job(program: Program, recorded: Sequence[Any], machine: Target) -> Job:

@@ -1,12 +1,11 @@
 """The memory table of a program on a target: what was predicted, and the same as its compiler laid it out.
 
 RAM and constants are known before there is any C; the code's size and the stack are the compiler's to say. A program that cannot
-fit is refused before it is compiled, with the lines that take most.
+fit is refused before it is compiled, or when it is known what its code and its stack add, with the lines that take most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from seiche.backends.c.printer import Sources
@@ -14,7 +13,7 @@ from seiche.backends.c.source import files_of
 from seiche.backends.deploy.elf import Elf
 from seiche.backends.deploy.objects import Objects, objects
 from seiche.backends.deploy.toolchain import Toolchain
-from seiche.errors import Loc, fail
+from seiche.errors import NOWHERE, Loc, fail
 from seiche.schedule.machine import Scheduled
 from seiche.schedule.report import Report, report
 from seiche.schedule.target import Target
@@ -117,18 +116,37 @@ def _flash(elf: Elf) -> int:
 
 def check_fits(scheduled: Scheduled, target: Target) -> None:
     """Raises SE909 where what is known before compiling is more than the target has."""
-    plan, loc = scheduled.plan, scheduled.lowered.node.loc
-    known = report(scheduled.lowered, plan)
-    kinds: Mapping[str, tuple[int, int | None, tuple[str, ...]]] = {
-        "RAM": (plan.struct_bytes + plan.in_bytes + plan.out_bytes, target.ram, ("state", "scratch")),
-        "flash": (plan.weights_bytes + plan.table_bytes, target.flash, ("constants",)),
-    }  # fmt: skip
-    for where, (needed, there, kinds_of_cost) in kinds.items():
-        if there is not None and needed > there:
-            what = f"`{plan.name}` needs {needed:,} B of {where}; {target.name} has {there:,} B"
-            why = _largest(known, kinds_of_cost)
-            hint = "`sc.compile(..., memory=...)` cuts tapes into chunks" * (where == "RAM")
-            raise fail("SE909", what, loc, *why, hint=hint)
+    plan = scheduled.plan
+    ram = plan.struct_bytes + plan.in_bytes + plan.out_bytes
+    _check(scheduled, target, "RAM", ram)
+    _check(scheduled, target, "flash", plan.weights_bytes + plan.table_bytes)
+
+
+def check_measured(found: Footprint, scheduled: Scheduled, target: Target) -> None:
+    """Raises SE909 where it is too much with its stack and its code, SE904 where structs are not laid out as predicted."""
+    for row in found.rows[:2]:
+        if row.predicted != row.measured:
+            what = (
+                f"`{scheduled.plan.name}`: {row.what} of {row.predicted} B became {row.measured} B"
+            )
+            why = f"by the file of target {target.name!r} a pointer has {target.pointer} B"
+            raise fail("SE904", what, NOWHERE, why)
+    for where, part in (("RAM", "stack of a step"), ("flash", "code")):
+        why = f"{found[part].measured or 0:,} B of {where} are the {part}, as it is compiled"
+        _check(scheduled, target, where, found.total(where), why)
+
+
+def _check(scheduled: Scheduled, target: Target, where: str, needed: int, *more: str) -> None:
+    """Raises SE909 where a memory is too small, with the lines that take most of it."""
+    there = target.ram if where == "RAM" else target.flash
+    if there is None or needed <= there:
+        return
+    plan = scheduled.plan
+    what = f"`{plan.name}` needs {needed:,} B of {where}; {target.name} has {there:,} B"
+    kinds = ("state", "scratch") if where == "RAM" else ("constants",)
+    why = _largest(report(scheduled.lowered, plan), kinds)
+    hint = "`sc.compile(..., memory=...)` cuts tapes into chunks" * (where == "RAM")
+    raise fail("SE909", what, scheduled.lowered.node.loc, *more, *why, hint=hint)
 
 
 def _largest(known: Report, kinds: tuple[str, ...]) -> list[tuple[str, Loc | None]]:

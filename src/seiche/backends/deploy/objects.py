@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from seiche.backends.c.build import refused
+from seiche.backends.c.build import refused, told
 from seiche.backends.deploy.elf import Elf, read_elf
 from seiche.backends.deploy.toolchain import Toolchain, headers
 
@@ -42,9 +41,17 @@ def objects(chain: Toolchain, sources: Mapping[str, str]) -> Objects:
         for name in (n for n in sources if n.endswith(".c")):
             said = _compile(chain, where, name)
             stem = name.removesuffix(".c")
-            files[stem] = read_elf(where / f"{stem}.o")
+            files[stem] = _read(chain, where / f"{stem}.o")
             frames |= _frames(said, where / f"{stem}.su")
     return Objects(files, frames)
+
+
+def _read(chain: Toolchain, made: Path) -> Elf:
+    """What the compiler wrote; raises SE905 where that is no ELF."""
+    try:
+        return read_elf(made)
+    except ValueError as error:
+        raise refused(chain.compiler, f"{made.name}: {error}") from None
 
 
 def _compile(chain: Toolchain, folder: Path, name: str) -> str:
@@ -52,11 +59,7 @@ def _compile(chain: Toolchain, folder: Path, name: str) -> str:
     stack = STACK[chain.compiler.is_clang or "zig" in " ".join(chain.compiler.command)]
     flags = [f for f in chain.flags if f != "-w"]
     made = f"{name.removesuffix('.c')}.o"
-    command = [*chain.compiler.command, *flags, *stack, "-c", name, "-o", made]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise refused(chain.compiler, done.stderr)
-    return done.stderr
+    return told(chain.compiler, [*flags, *stack, "-c", name, "-o", made], folder, made)
 
 
 def _frames(said: str, listed: Path) -> dict[str, int]:

@@ -136,7 +136,7 @@ def _checks(job: Job) -> str:
         return ""
     texts = (said.replace("|", "\\|") for said in machine.checks)
     rows = "\n".join(f"| {k} | {text} |" for k, text in enumerate(texts, 1))
-    return CHECKS.format(name=machine.name, rows=rows)
+    return CHECKS.format(name=job.sources.name, rows=rows)
 
 
 def _rows(memory: Footprint) -> list[str]:

@@ -135,11 +135,23 @@ def shift(target: Target) -> int:
 
 
 def _runtime(target: Target) -> dict[str, str]:
-    """Start-up code, semihosting, the loop over ticks, the linker's script."""
+    """Start-up code, semihosting, the loop over ticks, the linker's script; raises SE904 where the target's file lacks some."""
+    _check_memory(target)
     start = f"{target.tables['memory']['start']}.c"
     names = ("board.h", "programs.h", "memory.c", "semihosting.c", "loop.c", start)
     texts = {f"seiche/{name}": runtime(name) for name in names}
     return {**texts, **headers(), "seiche/memory.ld": linker_script(target)}
+
+
+def _check_memory(target: Target) -> None:
+    memory, starts = target.tables.get("memory", {}), ("cortex_m", "riscv32")
+    lacks = [f"`{k}` of [memory] is an address" for k in ("flash", "ram") if type(memory.get(k)) is not int]  # fmt: skip
+    if memory.get("start") not in starts:
+        lacks.append(f"`start` of [memory] is {' or '.join(starts)}")
+    lacks += [f"`{k}` is needed" for k in ("ram", "flash") if getattr(target, k) is None]
+    if lacks:
+        what = f"programs cannot be linked for target {target.name!r}"
+        raise fail("SE904", what, NOWHERE, "; ".join(lacks))
 
 
 def headers() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Which C comes from which line of the user's, both ways; from the notes that the printer leaves in the C.
 
-A line of C belongs to the note above it, up to the next one or to the end of the block. What is computed within its readers has
-no lines of its own: it is traced to the lines of those that read it.
+A line of C belongs to the note above it, up to the next one or to the end of the block; a note names several lines of the user's
+where they are computed in one loop. What is computed within its readers has no lines of its own: it is traced to those that read it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from seiche.errors import Loc
 from seiche.ir.core import Node, operands, walk
 from seiche.schedule.lower import Lowered
 
-NOTE = re.compile(r"^( *)/\* ([^\s:]+):(\d+): .*\*/$")
-MEMBER = re.compile(r"/\* .*, ([^\s:]+):(\d+) \*/$")
+NOTE = re.compile(r"^( *)/\* (.*) \*/$")
+PLACE = re.compile(r"(?:^|; )([^:;]+:\d+): ")
+MEMBER = re.compile(r"/\* .*, ([^:,]+:\d+) \*/$")
 TAG = re.compile(r"\b[A-Z][A-Z0-9]*-\d+(?:\.\d+)*\b")
 
 
@@ -105,12 +106,13 @@ def trace(lowered: Lowered, sources: Sources) -> Trace:
     files = {f"{sources.name}.h": _members(sources.header), f"{sources.name}.c": _notes(sources.source)}  # fmt: skip
     spans: dict[Loc, list[Span]] = defaultdict(list)
     for file, owners in files.items():
-        for where, first, last in _runs(owners):
-            if where in locs:
-                spans[locs[where]].append(Span(file, first, last))
+        for places, first, last in _runs(owners):
+            for at in (locs[where] for where in places if where in locs):
+                spans[at].append(Span(file, first, last))
+    computed = {at for at, some in spans.items() if any(s.file.endswith(".c") for s in some)}
     readers = _readers(lowered.node)
     lines = [
-        Line(at, tuple(spans.get(at, ())), () if at in spans else _within(at, readers, spans))
+        Line(at, tuple(spans.get(at, ())), () if at in computed else _within(at, readers, computed))
         for at in locs.values()
     ]
     return Trace(tuple(sorted(lines, key=lambda x: (x.loc.file, x.loc.line))))
@@ -122,33 +124,34 @@ def _locs(node: Node) -> set[Loc]:
     return {at for at in found | {v.loc for v in node.inputs} if at.line > 0}
 
 
-def _notes(text: str) -> dict[int, str]:
-    """The line of the user's that each line of C belongs to."""
-    owners: dict[int, str] = {}
-    active: list[tuple[int, str]] = []
+def _notes(text: str) -> dict[int, tuple[str, ...]]:
+    """The lines of the user's that each line of C belongs to."""
+    owners: dict[int, tuple[str, ...]] = {}
+    active: list[tuple[int, tuple[str, ...]]] = []
     for number, line in enumerate(text.splitlines(), 1):
         indent = len(line) - len(line.lstrip(" "))
         note = NOTE.match(line)
+        places = tuple(PLACE.findall(note[2])) if note else ()
         if not line.strip() or line.startswith("#"):
             continue
-        active = [a for a in active if a[0] <= indent and not (note and a[0] == indent)]
-        if note:
-            active.append((indent, f"{note[2]}:{note[3]}"))
+        active = [a for a in active if a[0] <= indent and not (places and a[0] == indent)]
+        if places:
+            active.append((indent, places))
         elif active and indent > 0:
             owners[number] = active[-1][1]
     return owners
 
 
-def _members(text: str) -> dict[int, str]:
+def _members(text: str) -> dict[int, tuple[str, ...]]:
     """The same for the members of structs."""
     found = ((n, MEMBER.search(line)) for n, line in enumerate(text.splitlines(), 1))
-    return {n: f"{m[1]}:{m[2]}" for n, m in found if m}
+    return {n: (m[1].strip(),) for n, m in found if m}
 
 
-def _runs(owners: Mapping[int, str]) -> Iterator[tuple[str, int, int]]:
-    """Consecutive lines of one owner."""
+def _runs(owners: Mapping[int, tuple[str, ...]]) -> Iterator[tuple[tuple[str, ...], int, int]]:
+    """Consecutive lines of the same owners."""
     start = last = 0
-    who = ""
+    who: tuple[str, ...] = ()
     for number, owner in owners.items():
         if owner == who and number <= last + 1:
             last = number
@@ -170,7 +173,7 @@ def _readers(node: Node) -> dict[Loc, set[Loc]]:
     return found
 
 
-def _within(at: Loc, readers: Mapping[Loc, set[Loc]], spans: Mapping[Loc, object]) -> tuple[Loc, ...]:  # fmt: skip
+def _within(at: Loc, readers: Mapping[Loc, set[Loc]], computed: set[Loc]) -> tuple[Loc, ...]:
     """The nearest lines with C of their own that read a line without."""
     seen, todo, found = {at}, [at], set[Loc]()
     while todo:
@@ -178,7 +181,7 @@ def _within(at: Loc, readers: Mapping[Loc, set[Loc]], spans: Mapping[Loc, object
             if reader in seen:
                 continue
             seen.add(reader)
-            if reader in spans:
+            if reader in computed:
                 found.add(reader)
             else:
                 todo.append(reader)
