@@ -117,11 +117,10 @@ def _contest(bench: Bench, result: Result, one: Contestant) -> list[str]:
     """Runs a contestant for all seeds, states its claims, and gives its row of the table."""
     seeds = SEEDS[: bench.pick(len(SEEDS), 2)]
     ticks = bench.pick(one.ticks, 400)
-    courses: list[Course] = []
-    for seed in seeds:
-        program = sc.compile(one.node, target="c", seed=seed, **dict(one.settings))
-        courses.append(course(program, ticks, one))
-    plan = program.report().plan
+    settings = dict(one.settings)
+    programs = [sc.compile(one.node, target="c", seed=seed, **settings) for seed in seeds]
+    courses = [course(program, ticks, one) for program in programs]
+    plan = programs[0].report().plan
     decisions = ticks * one.instances
     rate = decisions / min(c.seconds for c in courses)
     reached, interval = spread([c.reached for c in courses])

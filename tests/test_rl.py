@@ -415,6 +415,18 @@ def test_minibatches_are_a_partition_of_each_epoch():
     assert len({tuple(epoch) for epoch in orders.reshape(3, 24)}) == 3
     again = rl.PPO(3, 2, instances=N, ticks=6, epochs=2, minibatches=2, network=rl.Recurrent(3, 2))
     assert sorted(step(again._orders, sc.random.key(5))[:2].ravel()) == list(range(N))
+    uneven = (
+        {"minibatches": 5},
+        {"minibatches": 0},
+        {"epochs": 0},
+        {"network": rl.Recurrent(3, 2), "minibatches": 8},
+    )
+    for settings in uneven:
+        other = rl.PPO(3, 2, instances=N, ticks=6, **settings)
+        with pytest.raises(
+            ValueError, match=rf"PPO: .* equal parts of {4 if other.remembers else 24} "
+        ):
+            step(other._orders, sc.random.key(5))
 
 
 # ------------------------------------------------------------------------------------------ replay
@@ -486,6 +498,43 @@ def test_dqn_learns_from_transitions_as_they_were():
     assert len(rows) == 5
     for mine, theirs in zip(rows, wanted):
         np.testing.assert_array_equal(mine[: len(at)], theirs)
+
+
+def test_a_burst_of_dqn_is_its_minibatches_one_by_one():
+    agent = rl.DQN(3, 2, hidden=5, batch=6, steps=3)
+    w, target = fuller(agent.init()), fuller(agent.init(), 30)
+    ring = Transition(
+        random(16, 8, 3), np.arange(8, dtype=np.int32) % 2, random(17, 8), np.arange(8) % 3 == 0,
+        random(18, 8, 3),
+    )  # fmt: skip
+    key = sc.random.key(4)
+
+    moments = agent.optimiser.init(agent.init())
+
+    def whole(w, target, ring, moments):
+        return agent._trained(key, Transition(*ring), sc.constant(np.int32(8)), w, target, moments)
+
+    def apart(w, target, ring, moments):
+        ring, losses = Transition(*ring), []
+        for k in sc.random.split(key, 3):
+            drawn = agent._drawn(k, ring, sc.constant(np.int32(8)))
+            loss, slope = sc.value_and_grad(agent._loss)(w, target, drawn)
+            slope = learn.clip_by_global_norm(slope, agent.norm_max)
+            w, moments = agent.optimiser.update(slope, moments, w)
+            losses.append(loss)
+        return w, moments, sum(losses) / 3
+
+    close(*(step(way, w, target, tuple(ring), moments) for way in (whole, apart)), 1e-5)
+
+
+def test_minibatches_are_drawn_evenly_from_what_was_stored():
+    agent = rl.DQN(1, 2, batch=9000)
+
+    def drawn(ring, count):
+        return agent._drawn(sc.random.key(8), ring, count)
+
+    found = step(drawn, np.arange(16, dtype=np.int32), np.int32(9))
+    assert (np.abs(np.bincount(found, minlength=9) - 1000) < 120).all() and found.max() == 8
 
 
 def test_policies_sample_what_they_say():

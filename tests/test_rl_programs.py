@@ -177,6 +177,67 @@ def test_an_agent_at_work_learns_nothing_and_acts_greedily():
         np.testing.assert_array_equal(program.state[name], value, err_msg=name)
 
 
+@functools.cache
+def schooled():
+    """A deep Q-learner that is told when it learns: its action, and the value that it expects."""
+    agent = rl.DQN(
+        4, 2, hidden=6, capacity=32, batch=4, starts=10, train_every=2, target_every=2,
+        target_rate=0.25, explore=1.0,
+    )  # fmt: skip
+
+    @sc.node
+    def working(learns: sc.bool_):
+        now, said = rl.interaction(
+            lambda a: cart_pole.cart_pole(a, sc.random.key(3)),
+            lambda *x: agent(*x, learns=learns),
+            0,
+        )
+        return now.observation, said.action, said.value
+
+    return sc.compile(working)
+
+
+def test_deep_q_learning_at_work_learns_nothing_and_acts_greedily():
+    program = schooled()
+    program.reset()
+    _, drawn, _ = program.run(np.ones(40, np.bool_))
+    parts = ("/ring/", "/weights/", "/target/", "/optimiser/")
+    before = {n: v for n, v in bits(program).items() if any(part in n for part in parts)}
+    assert all(any(part in n for n in before) for part in parts)
+    w = weights_of(program, "weights")
+    seen, action, value = program.run(np.zeros(40, np.bool_))
+    assert before.items() <= bits(program).items()
+    for p in w[:-1]:
+        seen = np.maximum(seen @ p["weight"] + p["bias"], 0)
+    values = seen @ w[-1]["weight"] + w[-1]["bias"]
+    np.testing.assert_array_equal(action, values.argmax(-1))
+    np.testing.assert_allclose(value, values.max(-1), rtol=1e-4, atol=1e-6)
+    assert set(drawn) == {0, 1}
+
+
+def weights_of(program, name):
+    """The layers of a tree of weights among the states of a program."""
+    state = {n.split(f"/{name}/state_")[1]: v for n, v in program.state.items() if f"/{name}/" in n}
+    return [{k: state[f"{i}_{k}"] for k in ("weight", "bias")} for i in range(len(state) // 2)]
+
+
+def test_a_target_goes_a_part_of_the_way():
+    """At every second tick a quarter of the way to the weights, as they were before they were trained."""
+    program = schooled()
+    program.reset()
+    want, moved = weights_of(program, "target"), 0.0
+    for tick in range(40):
+        w = weights_of(program, "weights")
+        program.step(True)
+        now = weights_of(program, "target")
+        for mine, theirs, toward in zip(want, now, w):
+            for k in mine:
+                mine[k] = mine[k] + (tick % 2 == 0) * 0.25 * (toward[k] - mine[k])
+                np.testing.assert_allclose(theirs[k], mine[k], atol=1e-6)
+                moved = max(moved, np.abs(toward[k] - mine[k]).max())
+    assert moved > 1e-3
+
+
 def test_a_kappa_may_rise():
     """A schedule that stands is its number; one that rises makes smaller steps."""
 
@@ -268,11 +329,10 @@ def test_ppo_balances_poles(node):
 @pytest.mark.long
 @pytest.mark.slow
 @in_c
-def test_dqn_balances_the_pole_for_a_while():
-    program = sc.compile(example.balance_dqn, target="c")
-    returns = example.returns(*program.run(ticks=30_000))
-    best = np.convolve(returns, np.ones(20) / 20, "valid").max()
-    assert best > 150 > 40 > returns[:20].mean()
+def test_dqn_balances_the_pole():
+    """With the seed 0: of five, three pass 475 and two stay between 320 and 370 (`python -m bench rl`)."""
+    assert gained(example.balance_dqn, 1_500) < 40
+    assert gained(example.balance_dqn, 100_000) > 475
 
 
 @pytest.mark.slow

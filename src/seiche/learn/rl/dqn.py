@@ -12,6 +12,7 @@ from seiche.ir import tree
 from seiche.lang import functions as f
 from seiche.lang import random, trace
 from seiche.lang.clocks import every, merge, when
+from seiche.lang.frames import over_time
 from seiche.lang.grad import value_and_grad
 from seiche.lang.indexing import update
 from seiche.lang.memory import fby, hold, state
@@ -21,11 +22,12 @@ from seiche.learn.clipping import clip_by_global_norm
 from seiche.learn.layer import Layer, Params
 from seiche.learn.losses import huber
 from seiche.learn.mlp import MLP
-from seiche.learn.optimiser import Optimiser, Rate, rate_now
+from seiche.learn.optimiser import Optimiser, Rate, average, rate_now
 from seiche.learn.rl.experience import Experience
 from seiche.learn.rl.keeping import kept
 from seiche.learn.rl.stream_q import Decision
 from seiche.learn.schedules import Linear
+from seiche.numbers.formats import bool_, f32
 
 
 class Transition(NamedTuple):
@@ -70,12 +72,14 @@ class DQN:
     """Deep Q-learning (Mnih et al. 2015, algorithm 1): observations `[n]` and rewards in, actions (i32) out.
 
     Every `train_every` ticks, from tick `starts` on, `steps` times: `batch` transitions are drawn from the last `capacity`,
-    and the optimiser goes down the Huber loss of
+    each with the same chance, and the optimiser goes down the Huber loss of
 
         Q(x, a; w) - (reward + discount max Q(x', ·; target))        (without the max where x' is terminal)
 
-    The target's weights are those of every `target_every`-th tick. With `double`, the best action of x' is the best by w, its
-    value by the target (van Hasselt, Guez & Silver 2016, eq. 4). `explore` as in `StreamQ`.
+    Every `target_every` ticks the target's weights go a part `target_rate` of the way to w: all of it by default, or a little
+    at each tick (Lillicrap et al. 2016, algorithm 1). With `double`, the best action of x' is the best by w, its value by
+    the target (van Hasselt, Guez & Silver 2016, eq. 4). `explore` as in `StreamQ`. The loss is linear beyond 1: rewards
+    scaled so that values are not far above that are learnt more steadily.
 
     >>> import seiche as sc
     >>> agent = sc.learn.rl.DQN(observations=2, actions=3, capacity=16, batch=4, starts=8)
@@ -95,6 +99,7 @@ class DQN:
     train_every: int = 4
     steps: int = 1
     target_every: int = 500
+    target_rate: float = 1.0
     discount: float = 0.99
     double: bool = True
     norm_max: float = 10.0
@@ -120,30 +125,47 @@ class DQN:
         terminated: Tensor,
         truncated: Tensor,
         key: Tensor | None = None,
+        learns: Tensor = True,
     ) -> Decision:
-        """One tick."""
+        """One tick. `key` (u32[2]) is that of the random choices.
+
+        Where `learns` does not hold, it acts greedily, and ring, weights and target stand still: a trained agent at work.
+        """
         with trace.instance("dqn"):
             x = Experience.of(observation, reward, terminated, truncated)
+            learns = as_stream(learns, bool_)
             tick = state(0)
             tick.next = tick + 1
-            keys = random.split(
-                random.fold_in(random.key(self.seed) if key is None else key, tick), 3
-            )
+            root = random.key(self.seed) if key is None else key
+            *whether, which = random.split(random.fold_in(root, tick), 3)
             w, action = kept("weights", self.init()), state(0)
             values = self.net(w, x.observation)
-            explores = random.uniform(keys[0]) < rate_now(self.explore, {"step": tick})
-            action.next = f.where(explores, random.randint(keys[1], self.actions), f.argmax(values))
+            action.next = f.where(
+                learns & (random.uniform(whether[0]) < rate_now(self.explore, {"step": tick})),
+                random.randint(whether[1], self.actions),
+                f.argmax(values),
+            )
             before = fby(np.zeros(x.observation.shape, np.float32), x.observation)
             passed = Transition(before, action, x.reward, x.terminated, x.observation)
-            ring, count = replay(passed, ~fby(True, x.ended), self.capacity)
+            ring, count = replay(passed, learns & ~fby(True, x.ended), self.capacity)
 
-            learns = (tick >= self.starts) & (tick % self.train_every == 0)
-            target = hold(when(w, tick % self.target_every == 0), self.init())
-            with every(learns):
+            target = self._target(w, learns & (tick % self.target_every == 0))
+            due = (tick >= self.starts) & (tick % self.train_every == 0)
+            trains = learns & due & (count > 0)
+            with every(trains):
                 moments = kept("optimiser", self.optimiser.init(self.init()))
-                better, moments.next, loss = self._trained(keys[2], ring, count, w, target, moments)
-            w.next = merge(learns, better, when(w, learns, on=False))
+                better, moments.next, loss = self._trained(which, ring, count, w, target, moments)
+            w.next = merge(trains, better, when(w, trains, on=False))
             return Decision(action.next, f.max(values), hold(loss, 0.0))
+
+    def _target(self, w: Params, moves: Stream) -> Params:
+        """The weights that judge what is ahead: where they move, `target_rate` of the way to `w`."""
+        if self.target_rate == 1.0:
+            return hold(when(w, moves), self.init())
+        target = kept("target", self.init())
+        nearer = average(1.0 - self.target_rate, when(target, moves), when(w, moves))
+        target.next = merge(moves, nearer, when(target, moves, on=False))
+        return target.next
 
     def _trained(
         self,
@@ -154,16 +176,24 @@ class DQN:
         target: Params,
         moments: Params,
     ) -> tuple[Params, Params, Stream]:
-        """`(weights, the optimiser's state, loss)` after `steps` minibatches."""
-        loss = as_stream(0.0)
-        for k in random.split(key, self.steps):
-            # Uniform draws fall short of 1 by 2^-24 at least: floor(u n) < n for n up to that.
-            chosen = (random.uniform(k, (self.batch,)) * count.to(loss.format)).to(count.format)
-            drawn = tree.map_tree(lambda x, c=chosen: f.take(x, c, 0), ring)
-            loss, slope = value_and_grad(self._loss)(w, target, drawn)
+        """`(weights, the optimiser's state, mean loss)` after `steps` minibatches."""
+
+        def step(k: Stream) -> tuple[Params, Params, Stream]:
+            now, past = state(w), state(moments)
+            drawn = self._drawn(random.fold_in(key, k), ring, count)
+            loss, slope = value_and_grad(self._loss)(now, target, drawn)
             slope = clip_by_global_norm(slope, self.norm_max)
-            w, moments = self.optimiser.update(slope, moments, w)
-        return w, moments, loss
+            now.next, past.next = self.optimiser.update(slope, past, now)
+            return now.next, past.next, loss
+
+        better, moved, losses = over_time(step)(np.arange(self.steps, dtype=np.uint32))
+        return _end(better), _end(moved), f.mean(losses)
+
+    def _drawn(self, key: Stream, ring: Transition, count: Stream) -> Transition:
+        """A minibatch, each of it any of the `count` transitions with the same chance."""
+        # Uniform draws fall short of 1 by 2^-24 at least: floor(u n) < n for n up to that.
+        chosen = random.uniform(key, (self.batch,)) * count.to(f32)
+        return tree.map_tree(lambda x: f.take(x, chosen.to(count.format), 0), ring)
 
     def _loss(self, w: Params, target: Params, drawn: Transition) -> Stream:
         judged = self.net(target, drawn.after)
@@ -173,3 +203,7 @@ class DQN:
         values = self.net(w, drawn.observation)
         said = f.sum(values * f.one_hot(drawn.action, self.actions), -1)
         return huber(said, wanted)
+
+
+def _end(rows: Any) -> Any:
+    return tree.map_tree(lambda x: x[-1], rows)

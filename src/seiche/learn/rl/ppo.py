@@ -88,7 +88,7 @@ class PPO:
 
     with r the ratio of an action's probability to what it was, A the advantage (of mean 0 and deviation 1 in a minibatch) and
     R = A + v the return. A network with memory (`Recurrent`) is trained by back-propagation through the rollout; minibatches
-    are then whole instances. Inputs and actions have a first length of `instances`.
+    are then whole instances. Inputs and actions have a first length of `instances`. ValueError where minibatches are no equal parts.
 
     >>> import seiche as sc
     >>> agent = sc.learn.rl.PPO(observations=2, actions=3, instances=4, ticks=8)
@@ -201,6 +201,11 @@ class PPO:
     def _orders(self, key: Stream) -> Stream:
         """The indices of each minibatch, a row each: of transitions, or of instances where there is memory."""
         count = self.instances if self.remembers else self.instances * self.ticks
+        if min(self.epochs, self.minibatches) < 1 or count % self.minibatches:
+            what = "instances" if self.remembers else "transitions of a rollout"
+            raise ValueError(
+                f"PPO: {self.epochs} epochs of {self.minibatches} minibatches, which must be equal parts of {count} {what}"
+            )
         orders = [random.permutation(k, count) for k in random.split(key, self.epochs)]
         return f.reshape(f.stack(orders), (self.epochs * self.minibatches, -1))
 
