@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from examples.driving import __main__ as demo
-from examples.driving import bits, faults
+from examples.driving import bits, faults, training
 from examples.driving.bits import Ran
 from examples.driving.record import record
 from examples.driving.replay.episode import Episode
@@ -84,7 +84,17 @@ def test_the_course_of_a_drive_in_words() -> None:
     )
 
 
-@pytest.mark.parametrize("module", [bits, faults])
+@pytest.mark.parametrize("option", ["steps", "seeds", "episodes", "loop"])
+def test_a_demonstration_of_nothing_is_refused(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["driving", f"--{option}", "0"])
+    with pytest.raises(SystemExit):
+        demo.main()
+    assert "at least one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", [bits, faults, training])
 def test_examples_in_docstrings_are_true(module: object) -> None:
     ran = doctest.testmod(module)
     assert ran.attempted and not ran.failed

@@ -19,6 +19,8 @@ from examples.driving.training import (
     learnt,
     program,
     score,
+    spread,
+    student,
     train,
     trial,
 )
@@ -54,6 +56,34 @@ def test_the_interpreter_and_c_agree_in_bits_while_training(ticks):
     for name, value in interpreted.state.items():
         np.testing.assert_array_equal(value, compiled.state[name], err_msg=name)
     assert any((fresh[name] != now[name]).any() for name in now if "/weights/" in name)
+
+
+@in_c
+def test_what_another_driver_has_learnt_is_refused():
+    """Of another algorithm (nothing would be taken over), and of another architecture; a driver of none is not driven by chance."""
+    weights = {"ppo/acting/chosen_gru_recurrent": np.zeros((64, 192), np.float32)}
+    with pytest.raises(ValueError, match="no latched driver's: it lacks stream_q/"):
+        trial(Pilot("latched", 0, SHORT, weights), 1)
+    latched = trained("latched", 2_000)
+    with pytest.raises(sc.SeicheError, match=r"not float32\[24") as caught:
+        trial(Pilot("memoryless", 0, 2_000, latched.weights), 1)
+    assert caught.value.code == "SE902"
+    for start in (Pilot, record, lambda name: train(name, 0, 100)):
+        with pytest.raises(ValueError, match="'sheilded' is not one of memoryless, latched"):
+            start("sheilded")
+    with pytest.raises(ValueError, match="'sheilded' is not one of"):
+        sc.compile(drive, driver="sheilded")
+    with pytest.raises(ValueError, match="0 decisions"):
+        train("latched", 0, 0)
+    with pytest.raises(ValueError, match="0 episodes"):
+        trial(Pilot("rule"), 0)
+
+
+def test_an_interval_is_known_for_any_number_of_seeds():
+    """97.5 % points of Student's t, of tables."""
+    for free, point in [(1, 12.706), (4, 2.776), (5, 2.571), (9, 2.262), (29, 2.045), (99, 1.984)]:
+        assert abs(student(free + 1) - point) <= 0.002 * point
+    assert spread([0.0] * 6 + [1.0] * 6) == pytest.approx((0.5, 2.201 * 0.5222 / 12**0.5), 1e-3)
 
 
 @in_c

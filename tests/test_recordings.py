@@ -124,6 +124,15 @@ def test_long_tables_show_both_ends() -> None:
     assert [row.split()[0] for row in rows] == ["tick", "0", "1", "2", "47", "48", "49"]
 
 
+def test_a_tick_is_one_row_however_wide_its_streams_are() -> None:
+    @node
+    def wide(x: f32[8]) -> Any:
+        return sc.stack([x, x]), x.reshape(2, 2, 2)
+
+    rows = sc.record(wide, np.full((3, 8), 1 / 3, np.float32)).table().splitlines()
+    assert [row.split()[0] for row in rows] == ["tick", "0", "1", "2"]
+
+
 # VCD.
 
 

@@ -156,6 +156,11 @@ def test_records_of_another_kind_are_refused() -> None:
         page.write(Page([]), Path("nowhere"))
     with pytest.raises(ValueError, match="same name"):
         page.write(Page([run_of("latched", whole)] * 2), Path("nowhere"))
+    for name, value in (("mode", 4), ("action", 6), ("chosen", -1), ("lane", 3), ("cars_lane", -1)):
+        strange = np.array(RECORDS["latched"][name])
+        strange[1] = value
+        with pytest.raises(ValueError, match=f"{name} is from 0 to .*, not"):
+            Episode(RECORDS["latched"] | {name: strange})
 
 
 # ---------------------------------------------------------------------------- the page as a file

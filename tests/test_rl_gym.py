@@ -230,6 +230,40 @@ def test_what_is_not_finite_stops_the_training(bad):
         gym.train(Listener(np.float32([bad])), Toy(Box(-1, 1, (1,), np.float32)), 5)
 
 
+REALS = Box(-1, 1, (2,), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("said", "space", "error", "why"),
+    [
+        (np.int32(0), REALS, TypeError, "chooses one of several"),
+        (np.float32([0.5]), Discrete(2), TypeError, "says reals"),
+        (np.int32(2), Discrete(2), ValueError, "chose 2, counted from 0"),
+        (np.int32(-1), Discrete(2, start=5), ValueError, "chose -1"),
+        (np.float32([0.5]), REALS, ValueError, r"\(1,\) was said"),
+        (np.int32([0, 1]), Discrete(2), ValueError, r"\(2,\) was said"),
+    ],
+)
+def test_an_agent_of_another_environment_is_refused(said, space, error, why):
+    with pytest.raises(error, match=f"{why}.*{type(space).__name__}"):
+        gym.train(Listener(said), Toy(space), 5)
+
+
+def test_a_world_refuses_what_is_no_action():
+    env = gym.World(sc.compile(cart_pole.cart_pole), ANY, Discrete(2))
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(1)
+    env.reset(seed=0)
+    for bad in (2, -1, 0.5, np.nan, np.int64([0, 1])):
+        with pytest.raises(ValueError, match="no action of Discrete"):
+            env.step(bad)
+    assert env.step(1)[1] == env.step(np.int64(0))[1] == 1.0
+    env = gym.World(sc.compile(pendulum.pendulum), ANY, Box(-1, 1, (1,), np.float32))
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="no action of Box"):
+        env.step(np.float32([np.nan]))
+
+
 @pytest.mark.parametrize(
     "space",
     [

@@ -89,7 +89,10 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=Path("build/driving/index.html"))
     parser.add_argument("--gif", type=Path, help="write the drives as a GIF too")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if min(given.steps, given.seeds, given.episodes, given.loop) < 1:
+        parser.error("--steps, --seeds, --episodes, --loop: at least one")
+    return given
 
 
 # ------------------------------------------------------------------------------------- what is said

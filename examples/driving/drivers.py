@@ -72,6 +72,13 @@ def omniscient(now: Scene) -> Mind:
     return Mind(seen, truth(now.road), sc.constant(NOMINAL))
 
 
+def named(driver: str) -> str:
+    """The name of a driver; ValueError where there is none of it."""
+    if driver not in (*LEARNERS, *BASELINES):
+        raise ValueError(f"{driver!r} is not one of {', '.join((*LEARNERS, *BASELINES))}")
+    return driver
+
+
 def agent(driver: str, seed: int, steps: int) -> rl.StreamQ:
     """The learner: stream Q(λ)."""
     length = features.SENSED if driver == "memoryless" else features.REMEMBERED
@@ -143,7 +150,7 @@ def loop(
         seen, over = features.sensed(now.sensors), now.ended
         trained = recurrent(1, seed, steps)
         chosen = trained.at_work(sc.expand_dims(seen, 0), sc.expand_dims(over, 0))[0]
-    elif driver in LEARNERS:
+    elif named(driver) in LEARNERS:
         learner = agent(driver, seed, steps)
         calm = learning & (knows.mode == NOMINAL)
         chosen = learner(
@@ -193,8 +200,8 @@ def drive(
 ) -> Driven:
     """A second of a driver in the world that `key` chooses; where it is not `learning`, it drives as well as it can.
 
-    `driver` is one of `LEARNERS` and `BASELINES`; a learner explores less and less over `steps` decisions. The recurrent
-    driver does not learn here, but in `school`.
+    `driver` is one of `LEARNERS` and `BASELINES`, else ValueError; a learner explores less and less over `steps` decisions. The
+    recurrent driver does not learn here, but in `school`.
     """
     return loop(learning, key, driver, of, seed, steps)[1]
 

@@ -12,7 +12,15 @@ import numpy as np
 
 import seiche as sc
 from examples.driving.conditions import DRY, Conditions
-from examples.driving.drivers import LEARNERS, RECURRENT, SIDE_BY_SIDE, Driven, drive, school
+from examples.driving.drivers import (
+    LEARNERS,
+    RECURRENT,
+    SIDE_BY_SIDE,
+    Driven,
+    drive,
+    named,
+    school,
+)
 from examples.driving.world import LONGEST
 from seiche.backends.program import Program
 
@@ -52,6 +60,7 @@ class Pilot:
     """A driver as it left its training: its kind, its seed, what it learnt, and the course of that.
 
     `curve` has a row per CHUNK decisions: decisions so far, and the mean return of the episodes that ended meanwhile.
+    Raises ValueError where there is no such kind.
     """
 
     driver: str
@@ -60,10 +69,19 @@ class Pilot:
     weights: Weights = field(default_factory=dict, repr=False)
     curve: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros((0, 2)), repr=False)
 
+    def __post_init__(self) -> None:
+        named(self.driver)
+
     def takes(self, program: Program) -> Program:
-        """A program of this driver, from its first tick, with what was learnt; who only drives has no use for a critic."""
+        """A program of this driver, from its first tick, with what was learnt; who only drives has no use for a critic.
+
+        Raises ValueError, or SE902, where that was learnt by a driver of another kind.
+        """
         program.reset()
         fresh = dict(program.state)
+        lacks = [name for name in learnt(program) if name not in self.weights]
+        if self.weights and lacks:
+            raise ValueError(f"what was learnt is no {self.driver} driver's: it lacks {lacks[0]}")
         program.state.assign({name: self.weights.get(name, fresh[name]) for name in fresh})
         return program
 
@@ -87,8 +105,10 @@ def train(
 ) -> Pilot:
     """Trains a driver for so many decisions; `told` hears how many there were, and the mean return since it last heard.
 
-    A driver that learns nothing is there at once.
+    A driver that learns nothing is there at once. Raises ValueError for a driver that there is not, and for no decisions.
     """
+    if steps < 1:
+        raise ValueError(f"{steps} decisions are none to learn from")
     if driver not in LEARNERS:
         return Pilot(driver, seed)
     made = trainer(driver, of, seed, steps)
@@ -145,14 +165,30 @@ def score(now: Driven) -> Score:
 
 
 def trial(pilot: Pilot, episodes: int = 500, of: Conditions = DRY, seed: int = 1000) -> Score:
-    """How a driver does in so many episodes that it has not seen; it learns nothing from them."""
+    """How a driver does in so many episodes (at least one) that it has not seen; it learns nothing from them."""
+    if episodes < 1:
+        raise ValueError(f"{episodes} episodes are no trial")
     ticks = episodes * (LONGEST + 1)
     made = pilot.takes(program(pilot.driver, of, pilot.seed, pilot.steps))
     return score(made.run(np.zeros(ticks, np.bool_), chance(seed, TRIAL, ticks)))
 
 
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
-"""The 97.5 % point of Student's t for so many seeds."""
+STUDENT = (12.706, 4.303, 3.182, 2.776)
+"""The 97.5 % point of Student's t for 2 to 5 seeds."""
+
+
+def student(seeds: int) -> float:
+    """The same for any number of seeds: for more, by the first terms of Fisher's and Cornish's expansion, to 0.2 %.
+
+    >>> student(3), round(student(11), 3), round(student(10_000), 2)
+    (4.303, 2.228, 1.96)
+    """
+    if seeds < 2 + len(STUDENT):
+        return STUDENT[seeds - 2]
+    z, free = 1.959964, seeds - 1
+    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / free + second / free**2 + third / free**3
 
 
 def spread(values: list[float]) -> tuple[float, float]:
@@ -164,4 +200,4 @@ def spread(values: list[float]) -> tuple[float, float]:
     if len(values) < 2:
         return values[0], 0.0
     deviation = float(np.std(values, ddof=1))
-    return float(np.mean(values)), STUDENT[len(values)] * deviation / sqrt(len(values))
+    return float(np.mean(values)), student(len(values)) * deviation / sqrt(len(values))

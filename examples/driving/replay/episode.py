@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from examples.driving.health import MODES
 from examples.driving.sensing import SECTORS
-from examples.driving.traffic import CARS, RING
+from examples.driving.traffic import CARS, LANES, RING
+from examples.driving.world import ACTIONS
 
 Array = np.ndarray[Any, Any]
 
@@ -44,6 +46,10 @@ FIELDS: dict[str, tuple[int, ...]] = {
 }
 """The arrays that are read of a record, each `[ticks, ...]`, with their shapes at a tick; `record.record` says what they mean."""
 
+INDICES = {
+    "mode": len(MODES), "chosen": len(ACTIONS), "action": len(ACTIONS), "lane": LANES, "cars_lane": LANES,
+}  # fmt: skip
+"""Those of them that count from 0, and up to where."""
 NEVER = -1
 """The tick at which something was last read that was not."""
 SAME_PLACE = 5.0
@@ -62,7 +68,7 @@ class Mark:
 class Episode:
     """One drive, from its opening to its end, as `record.record` has it; `episode[name]` is an array of `FIELDS`.
 
-    Raises ValueError where one is missing, has another shape, or where there is no tick.
+    Raises ValueError where one is missing, has another shape or a value that means nothing, or where there is no tick.
     """
 
     def __init__(self, record: Mapping[str, Array]) -> None:
@@ -149,6 +155,11 @@ def _check(arrays: Mapping[str, Array]) -> None:
     for name, shape in FIELDS.items():
         if arrays[name].shape != (ticks, *shape):
             raise ValueError(f"{name} is {arrays[name].shape}, not {(ticks, *shape)}")
+    for name, end in INDICES.items():
+        if not ((arrays[name] >= 0) & (arrays[name] < end)).all():
+            raise ValueError(
+                f"{name} is from 0 to {end - 1}, not {arrays[name].min()} to {arrays[name].max()}"
+            )
 
 
 def _marks(at: Array, said: Array) -> list[Mark]:

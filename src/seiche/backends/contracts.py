@@ -50,8 +50,16 @@ def instance_of(name: str, check: Check) -> str:
 
 
 def shown(value: AnyArray) -> str:
-    """A value of a stream in a few characters."""
-    return np.array2string(np.asarray(value), precision=7, threshold=8, edgeitems=2, separator=", ")
+    """A value of a stream in a few characters, on one line."""
+    said = np.array2string(
+        np.asarray(value),
+        max_line_width=10_000,
+        precision=7,
+        threshold=8,
+        edgeitems=2,
+        separator=", ",
+    )
+    return said.replace("\n", "")
 
 
 def spoken_of(node: Node, check: Check, values: Mapping[Var, AnyArray]) -> dict[str, AnyArray]:

@@ -108,9 +108,10 @@ def learner(
 
 
 def scaled(action: Any, space: spaces.Space[Any]) -> Any:
-    """An agent's action as an environment takes it; ValueError where it is not finite.
+    """An agent's action as an environment takes it.
 
-    A choice counts from the first of the environment's. A real of -1 to 1 (clipped to that) becomes one of its bounds; where
+    TypeError where an agent that chooses says it to an environment that takes reals, or the reverse; ValueError where it is not
+    finite, is no choice of the environment's, or has another shape. A choice counts from the first of the environment's. A real of -1 to 1 (clipped to that) becomes one of its bounds; where
     a bound is missing, it is taken as it is, but for the other bound.
 
     >>> scaled(np.int32(2), spaces.Discrete(3, start=5))
@@ -118,7 +119,19 @@ def scaled(action: Any, space: spaces.Space[Any]) -> Any:
     >>> scaled(np.float32([0.5, -9.0]), spaces.Box(np.float32([-2.0, 0.0]), np.float32([2.0, 1.0]))).tolist()
     [1.0, 0.0]
     """
+    reals = np.asarray(action).dtype.kind == "f"
+    if isinstance(space, spaces.Discrete) == reals:
+        agent = "says reals" if reals else "chooses one of several"
+        raise TypeError(
+            f"an agent that {agent} was made for another environment: this takes {space}"
+        )
+    if np.shape(action) != space.shape:
+        raise ValueError(f"an action {np.shape(action)} was said, where {space} is taken")
     if isinstance(space, spaces.Discrete):
+        if not 0 <= int(action) < space.n:
+            raise ValueError(
+                f"the agent chose {int(action)}, counted from 0: there is only {space}"
+            )
         return int(action) + int(space.start)
     assert isinstance(space, spaces.Box)
     if not np.isfinite(action).all():
@@ -254,8 +267,15 @@ class World(gymnasium.Env[Any, Any]):
         return self._tick(self._idle())[0], {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Carries an action out: `(observation, reward, terminated, truncated, {})`."""
+        """Carries an action out: `(observation, reward, terminated, truncated, {})`.
+
+        ValueError where it is none: no choice of `action_space`, or not finite. ResetNeeded before the first `reset`.
+        """
         discrete = isinstance(self.action_space, spaces.Discrete)
+        if not (self.action_space.contains(action) if discrete else np.isfinite(action).all()):
+            raise ValueError(f"{action} is no action of {self.action_space}")
+        if not self._episode:
+            raise gymnasium.error.ResetNeeded("reset() comes before the first step()")
         given = np.asarray(action, np.int32 if discrete else np.float32)
         observation, reward, terminated, truncated = self._tick(given)
         return observation, float(reward), bool(terminated), bool(truncated), {}
