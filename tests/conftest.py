@@ -25,7 +25,7 @@ settings.register_profile(
 settings.register_profile("explore", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
-COUNTED = 3
+COUNTED = 1
 """Cases of one test in which lines are counted."""
 WHOLE = (
     "test_examples",

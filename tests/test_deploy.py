@@ -405,7 +405,8 @@ def test_no_deviation_from_misra_but_those_listed(tmp_path: Path, board: str) ->
     said = ""
     for k in range(len(lowered)):  # apart: they share names
         files = sorted(str(p) for p in (tmp_path / str(k)).glob("*.c"))
-        command = ["cppcheck", "--addon=misra", "--std=c99", "--quiet", *files]
+        # Two of the preprocessor's configurations, plain C among them: more say the same again.
+        command = ["cppcheck", "--addon=misra", "--std=c99", "--quiet", "--max-configs=2", *files]
         said += subprocess.run(command, capture_output=True, text=True).stderr
     rules = set(RULE.findall(said))
     assert rules, "the addon found nothing at all: does it run?"

@@ -89,6 +89,7 @@ def test_it_learns_to_balance() -> None:
 
 @pytest.mark.cc
 @pytest.mark.slow
+@pytest.mark.long
 def test_its_page(capsys: pytest.CaptureFixture[str]) -> None:
     example.main()
     said = capsys.readouterr().out

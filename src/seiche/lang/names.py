@@ -65,7 +65,7 @@ def _user() -> FrameType:
 
 def _generated(frame: FrameType) -> bool:
     """Whether it is code without a file that was made for this package: the `__init__` of a dataclass."""
-    made = frame.f_code.co_filename.startswith("<")
+    made = frame.f_code.co_filename == "<string>"
     return made and str(frame.f_globals.get("__name__", "")).startswith("seiche.")
 
 
