@@ -1,4 +1,4 @@
-"""Products of i8 summed in i32, a row and a square of rows by constants: beside our own f32, ONNX Runtime and the floor; instructions on devices."""
+"""Products of i8 summed in i32, a row and a square of rows by constants: beside our own f32, ONNX Runtime and the floor; instructions on devices, of fixed point too."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import fixed_point
 from bench.contestants import aligned, library, pointer
 from bench.measure import Entry, Job, Times, contest, ratio
 from bench.report import Bench, Result, number
@@ -180,6 +181,7 @@ def _devices(bench: Bench, result: Result) -> None:
     for board, (packed, _, real) in found.items():
         result.claim(f"{board}: instructions per product, i8 and f32", "", f"{packed:.2f}, {real:.2f}", None)  # fmt: skip
     result.data["instructions per product"] = found
+    fixed_point.count(bench, result, boards)
 
 
 def _instructions(how: str, size: int, board: str) -> float:

@@ -95,6 +95,37 @@ def quantised(x: sc.i8[16, 4]) -> dict[str, sc.Stream]:
     }
 
 
+NARROW, WIDE = sc.fixed(3, 5), sc.fixed(4, 12)
+DRIVES, CARRIES = SMALL.normal(size=(2, 8, 24)) * 0.4
+
+
+@node
+def pointed(x: NARROW[8], y: WIDE[8]) -> dict[str, sc.Stream]:  # type: ignore[valid-type]
+    """Fixed point throughout: a GRU of 8 bits, whose gates are tables; a filter that learns, of 16 bits."""
+    h = state(sc.constant(np.zeros(8), NARROW))
+    drive, carry = (
+        sc.matmul(v, sc.constant(np.round(w * 32) / 32, NARROW))
+        for v, w in ((x, DRIVES), (h, CARRIES))
+    )
+    z, r = (sc.sigmoid(drive[k : k + 8] + carry[k : k + 8]) for k in (0, 8))
+    h.next = h + z * (sc.tanh(drive[16:] + r * carry[16:]) - h)
+    w = state(sc.constant(np.zeros(8), WIDE))
+    wrong = sc.clip(sc.mean(y) - y @ w, -1.0, 1.0)
+    w.next = w + 0.125 * wrong * y / sc.maximum(sc.sum(y * y), 0.5)
+    return {"h": h.next, "wrong": wrong}
+
+
+def pointed_streams(ticks: int = 12) -> tuple[Any, ...]:
+    """Streams for `pointed`."""
+    rng = np.random.default_rng(5)
+    return rng.normal(size=(ticks, 8)), rng.normal(size=(ticks, 8))
+
+
+@lru_cache(maxsize=1)
+def pointing() -> Program:
+    return sc.compile(pointed)
+
+
 def sampled(ticks: int = 12, seed: int = 0) -> tuple[Any, ...]:
     """A stream for `quantised`, with the ends of its range."""
     rng = np.random.default_rng(seed)

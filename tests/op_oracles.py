@@ -442,6 +442,43 @@ def packed_matmul(arrays: tuple[Array, ...], params: dict[str, Any], out: Type) 
     return result
 
 
+def quantise(arrays: tuple[Array, ...], params: dict[str, Any], out: Type) -> Array:
+    to = params["to"]
+    units = [round_exact(float(v), to) * 2.0**to.mantissa for v in arrays[0].reshape(-1)]
+    return np.array(units).astype(out.format.dtype).reshape(out.shape)
+
+
+def requantise(arrays: tuple[Array, ...], params: dict[str, Any], out: Type) -> Array:
+    """In fractions: Python's `round` takes the even one of two, `int` truncates."""
+    to, info = params["to"], np.iinfo(out.format.dtype)
+    least, most = int(info.min), int(info.max)
+    if to.kind == "fixed":
+        least, most = -(1 << (to.bits - 1)), (1 << (to.bits - 1)) - 1
+    exact = [Fraction(int(v), 1 << params["fraction"]) for v in arrays[0].reshape(-1)]
+    units = [round(v * (1 << to.mantissa)) if to.kind == "fixed" else int(v) for v in exact]
+    return np.array([min(max(u, least), most) for u in units], out.format.dtype).reshape(out.shape)
+
+
+def ratio(arrays: tuple[Array, ...], params: dict[str, Any], out: Type) -> Array:
+    to = params["to"]
+    least, most = -(1 << (to.bits - 1)), (1 << (to.bits - 1)) - 1
+
+    def one(x: int, y: int) -> int:
+        if y == 0:
+            return 0 if x == 0 else most if x > 0 else least
+        return min(max(round(Fraction(x, y) * (1 << to.mantissa)), least), most)
+
+    pairs = zip(*(a.reshape(-1) for a in arrays), strict=True)
+    units = [one(int(x), int(y)) for x, y in pairs]
+    return np.array(units, out.format.dtype).reshape(out.shape)
+
+
+def dequantise(arrays: tuple[Array, ...], params: dict[str, Any], out: Type) -> Array:
+    dtype = np.dtype(out.format.dtype)
+    exact = [dtype.type(Fraction(int(v), 1 << params["fraction"])) for v in arrays[0].reshape(-1)]
+    return np.array(exact, dtype).reshape(out.shape)
+
+
 def in_matrices(fn: Callable[..., Array]) -> Oracle:
     """Each matrix of the batch in f64; unknown where numpy gives up or the result is not finite."""
 
@@ -580,7 +617,7 @@ ORACLES: dict[str, Oracle] = {
     "bit_and": each(np.bitwise_and, lambda x, y: x & y), "bit_or": each(np.bitwise_or, lambda x, y: x | y),
     "bit_xor": each(np.bitwise_xor, lambda x, y: x ^ y), "bit_not": each(np.invert, lambda x: ~x),
     "shift_left": shift(lambda x, c: x << c), "shift_right": shift(lambda x, c: x >> c),
-    "bitcast": bitcast, "convert": convert, "stop_gradient": by_numpy(lambda x: x),
+    "bitcast": bitcast, "convert": convert, "quantise": quantise, "requantise": requantise, "dequantise": dequantise, "ratio": ratio, "stop_gradient": by_numpy(lambda x: x),
     "pipeline_register": by_numpy(lambda x: x),
     "isnan": by_numpy(np.isnan), "isfinite": by_numpy(np.isfinite), "sqrt": each(np.sqrt),
     "exp": in_double(np.exp), "expm1": in_double(np.expm1), "exp2": in_double(np.exp2), "log": in_double(np.log),

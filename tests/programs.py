@@ -36,6 +36,8 @@ from seiche.numbers.formats import (
 )
 
 REALS = (f32, f32, f32, f64, bf16, f16, e4m3, fixed(6, 10))
+FIXED = (fixed(6, 10), fixed(3, 5), fixed(4, 8), fixed(9, 12), fixed(1, 15))
+"""One of these, by the seed, where fixed point is drawn."""
 SHAPES = ((), (), (3,), (2, 3), (17,))
 
 
@@ -309,11 +311,12 @@ def _outputs(g: Grown) -> tuple[Var, ...]:
     return tuple(dict.fromkeys(chosen))
 
 
-def random_program(seed: int, size: int | None = None) -> Node:
+def random_program(seed: int, size: int | None = None, reals: tuple[Format, ...] = REALS) -> Node:
     """The program of a seed: up to 60 equations, one real format, with clocks, resets, frames, costates, scans."""
     for attempt in range(20):
         rng = np.random.default_rng((seed, attempt))
-        real = REALS[int(rng.integers(len(REALS)))]
+        real = reals[int(rng.integers(len(reals)))]
+        real = FIXED[seed % len(FIXED)] if real in FIXED else real
         types = [real[()], real[(3,)], bool_[()], i32[()], bool_[()], u32[()]]
         node = grow(rng, types, size or int(rng.integers(4, 60)), real, 2, False)
         if not causal(node, "node", infer(node))[1]:

@@ -31,6 +31,8 @@ from tests.deployed import (
     integral,
     needs_qemu,
     played,
+    pointed_streams,
+    pointing,
     quantised,
     sampled,
     sensed,
@@ -76,6 +78,15 @@ def test_products_of_small_integers_have_the_interpreters_bits(board: str) -> No
     found = sc.compile(quantised, target="c").run(*sampled())
     for name, wanted in integral().run(*sampled()).items():
         np.testing.assert_array_equal(found[name], wanted)
+
+
+@on_every_board
+def test_fixed_point_has_the_interpreters_bits(board: str) -> None:
+    """In integers: not one number of f32 or f64 is left in the program."""
+    ran = sc.emulate(pointing(), *pointed_streams(), target=board)
+    assert ran.agrees, str(ran.difference)
+    sources = job(pointing(), pointed_streams(), board).sources
+    assert "double" not in sources.header and "double" not in sources.source
 
 
 @on_every_board
@@ -226,6 +237,7 @@ def counted() -> dict[str, Job]:
     for board in ("cortex-m4f", "cortex-m3", "riscv32imc"):
         jobs[f"quantised, {board}"] = job(integral(), sampled(), board)
         jobs[f"i8 128 by 128, {board}"] = job(*small(128), board)
+        jobs[f"fixed point, {board}"] = job(pointing(), pointed_streams(), board)
     return jobs
 
 

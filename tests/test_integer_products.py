@@ -70,10 +70,9 @@ def in_c(program: Program, x: np.ndarray, on: target.Target | None = None) -> di
     scheduled = schedule(program.lowered, on)
     instance = Instance(Library(scheduled))
     assert instance.library.layouts[0].size == scheduled.plan.struct_bytes
-    instance.inputs[0][...] = x
+    instance.give([x])
     assert instance.tick() == 0
-    outputs = (y.copy() for y in instance.outputs)
-    return dict(zip(("read", "y"), reversed(list(outputs)), strict=True))
+    return dict(zip(("read", "y"), reversed(instance.results()), strict=True))
 
 
 # Meaning.

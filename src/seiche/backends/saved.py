@@ -88,6 +88,7 @@ def fitting(name: str, value: Any, type: Type, loc: Loc, allow_nan: bool) -> Any
             raise misfit(
                 f"state `{name}` holds values that are no {type.format}", ("its equation", loc)
             )
+        array = rounded  # zeros of fixed point have no sign
     return array
 
 

@@ -25,7 +25,8 @@ Storage: TypeAlias = Literal["state", "scratch", "weights", "table", "in", "out"
 class Buffer:
     """A dense row-major array (or scalar, shape `()`) in one format's carrier. Identity is the object.
 
-    `name` is an identifier; `title` is what the user calls it, with the path of instances.
+    `name` is an identifier; `title` is what the user calls it, with the path of instances. `units`: the format of fixed point whose
+    units of the last place its integers count.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Buffer:
     storage: Storage
     loc: Loc = NOWHERE
     title: str = ""
+    units: Format | None = None
 
 
 class Expr:

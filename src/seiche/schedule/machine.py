@@ -6,12 +6,12 @@ loops (`order`), shared memories (`homes`), the statements (`region`, `rows`), t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seiche.ir.core import Fby, Lit, Var
 from seiche.ir.loops import Access, Buffer, Const, Machine, Stmt, Writer
 from seiche.numbers import formats as fmt
-from seiche.numbers.formats import Type
+from seiche.numbers.formats import Format, Type
 from seiche.schedule.arena import Arenas, allocate, memory_format
 from seiche.schedule.lanes import widen
 from seiche.schedule.layout import (
@@ -33,6 +33,7 @@ from seiche.schedule.shop import Constant, Shop
 from seiche.schedule.target import Target, host
 from seiche.schedule.tasks import Copy, Guard, Place, State, Work, fill
 from seiche.schedule.tidy import read, tidy
+from seiche.schedule.units import in_units
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,16 @@ class Scheduled:
 
 def schedule(lowered: Lowered, target: Target | None = None) -> Scheduled:
     """Plans and writes a lowered node for a target (None: the host)."""
-    return _Writing(lowered, target or host()).run()
+    integers = in_units(lowered)
+    made = _Writing(integers.lowered, target or host(), integers.formats).run()
+    return replace(made, lowered=lowered)
 
 
 class _Writing:
-    def __init__(self, lowered: Lowered, target: Target) -> None:
+    def __init__(self, lowered: Lowered, target: Target, formats: dict[Var, Format]) -> None:
         self.lowered, self.target = lowered, target
         self.node = lowered.node
-        self.shop = Shop(Writer(hardware=target))
+        self.shop = Shop(Writer(hardware=target), formats)
         self.inputs = [self.shop.buffer(v, "in") for v in self.node.inputs]
         self.outputs = [self.shop.buffer(v, "out") for v in self.node.outputs]
         self.present: dict[Buffer, Buffer] = {}

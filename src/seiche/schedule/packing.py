@@ -1,15 +1,16 @@
 """Products of small integers by constants: the matrix is stored in words, as the target multiplies several at once.
 
-    y = matmul(x, w)       |-   y = packed_matmul(x, words of w, start)                          (see `ir.ops.packed`)
-    y = matmul(x, w)       |-   y = convert(2^-2f packed_matmul(2^f x, words of 2^f w, start))   of fixed(i, f)
+    y = matmul(x, w)       |-   y = packed_matmul(x, words of w, start)             sums in i32       (see `ir.ops.packed`)
+    y = matmul(x, w)       |-   y = convert(matmul(x, w, accumulate=i32), i64)      sums in i64 that i32 holds
+    y = matmul(x, w)       |-   y = 2^8 matmul(x, high) + matmul(x, low), ...       sums in i64
 
 The words take the place of the matrix: as many bytes, and the starts of the sums, one per column. It is done where the target has such
-instructions, sums are i32 and nothing is said about the loops; elsewhere fixed-point numbers are multiplied as integers, one by one.
-A matrix that is no constant is packed as the program runs, where the target has vectors and there are rows enough.
+instructions and nothing is said about the loops. A matrix that is no constant is packed as the program runs, where the target has vectors
+and there are rows enough.
 
-Fixed-point numbers of up to 16 bits are integers of units in the last place. Their products are exact in f64, their carrier, and so
-are sums of up to 2^23 of them, rounded once at the end; here they are summed in i32, over so many terms that it cannot wrap, a matrix of more
-than 13 bits in two: 2^8 high + low. What is left to f64 is a sum per column, of integers. No bit changes.
+Sums in i64 of products of i16, which is what products of fixed point are (`schedule.units`), are summed in i32 where the matrix is so
+small that they cannot wrap. Else, where there are instructions for that, over so many terms that they cannot, a matrix of many bits in two
+parts; what is left to i64 is a sum of these per column.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from seiche.ir.core import Apply, Equation, Var
 from seiche.ir.loops import Access
 from seiche.ir.op import OPS, AnyArray, use
 from seiche.ir.ops.packed import COLUMNS, OFFSET, groups, pack, per_word, starts
-from seiche.numbers.formats import Format, Type, f64, i8, i16, i32, u8, u32
+from seiche.numbers.formats import Format, Type, i8, i16, i32, i64, u8, u32
 from seiche.schedule.fold import use_of, value
 from seiche.schedule.pull import Pulled
 from seiche.schedule.shop import Constant, Shop
@@ -58,28 +59,29 @@ class _Packing:
         if not isinstance(rhs, Apply) or rhs.op != "matmul" or not _free(rhs):
             return [self.eq]
         a, b = rhs.args
-        whole = out.type.format == i32 and (a.type.format, b.type.format) in PAIRS
-        if whole and not self.shop.w.hardware.dots:
+        if (a.type.format, b.type.format) not in PAIRS or out.type.format not in (i32, i64):
             return [self.eq]
-        format = a.type.format if whole else units(a.type.format, out.type.format)
-        if format is None or a.type.shape[-1] < per_word(format):
-            return [self.eq]
-        matrix = _known(self.work, b)
-        if matrix is None:
-            if not (whole and self.shop.w.hardware.vector and out.type.shape[-2] >= ROWS_MIN):
-                return [self.eq]
-            self._as_it_runs(a, b, out, bool(rhs.params.get("trans_b")))
-            return self.made
-        matrix = np.swapaxes(matrix, -1, -2) if rhs.params.get("trans_b") else matrix
-        if whole:
+        matrix, few = _known(self.work, b), a.type.shape[-1] < per_word(a.type.format)
+        if matrix is not None and rhs.params.get("trans_b"):
+            matrix = np.swapaxes(matrix, -1, -2)
+        if out.type.format == i64:
+            if matrix is not None:
+                self._wide(a, b, matrix, out, few)
+        elif few or not self.dots:
+            pass
+        elif matrix is not None:
             self._product(a, b, matrix, out)
-        else:
-            self._fixed(a, b, matrix, out, format)
-        return self.made
+        elif self.shop.w.hardware.vector and out.type.shape[-2] >= ROWS_MIN:
+            self._as_it_runs(a, b, out, bool(rhs.params.get("trans_b")))
+        return self.made or [self.eq]
+
+    @property
+    def dots(self) -> int:
+        return self.shop.w.hardware.dots
 
     def _product(self, a: Var, b: Var, matrix: AnyArray, out: Var | None = None) -> Var:
-        if not self.shop.w.hardware.dots:
-            plain = self._constant(b, b.name, matrix, a.type.format)
+        if not self.dots or a.type.shape[-1] < per_word(a.type.format):
+            plain = self._constant(b, b.name, matrix, b.type.format)
             return self._apply("matmul", a, plain, out=out, accumulate=i32)
         words, params = pack(matrix), dict[str, Any]()
         if not self.shop.w.hardware.vector and matrix.shape[-1] % COLUMNS == 0:
@@ -104,33 +106,32 @@ class _Packing:
             first = self._constant(b, "start", zeros, i32)
         self._apply("packed_matmul", a, words, first, out=out)
 
-    def _fixed(self, a: Var, b: Var, matrix: AnyArray, out: Var, format: Format) -> None:
-        """In units of the last place, and back; every step but the last is exact."""
-        point, k = out.type.format.mantissa, a.type.shape[-1]
-        wide = self._scaled(self._apply("convert", a, format=f64), 2.0**point)
-        row = self._apply("convert", wide, format=format)
-        codes = np.ldexp(matrix, point).astype(np.int64)
-        terms, parts = split(codes, out.type.format.bits, k)
-        total: Var | None = None
+    def _wide(self, a: Var, b: Var, matrix: AnyArray, out: Var, few: bool) -> None:
+        """Sums in i64 as sums in i32 that cannot wrap."""
+        if largest_sum(matrix, a.type.format) <= SUM_MAX:
+            self._apply("convert", self._product(a, b, matrix), out=out, format=i64)
+            return
+        if few or not self.dots:
+            return
+        k, total = a.type.shape[-1], None
+        terms, parts = split(matrix.astype(np.int64), a.type.format.bits, k)
         for first in range(0, k, terms):
             last = min(k, first + terms)
-            some = row if last - first == k else self._terms(row, first, last)
+            some = a if last - first == k else self._terms(a, first, last)
             for part, factor in parts:
-                held = part[..., first:last, :].astype(format.dtype)
-                found = self._apply("convert", self._product(some, b, held), format=f64)
+                held = part[..., first:last, :].astype(b.type.format.dtype)
+                found = self._apply("convert", self._product(some, b, held), format=i64)
                 found = found if factor == 1 else self._scaled(found, factor)
                 total = found if total is None else self._apply("add", total, found)
         assert total is not None
-        self._apply(
-            "convert", self._scaled(total, 2.0 ** (-2 * point)), out=out, format=out.type.format
-        )
+        self._apply("stop_gradient", total, out=out)
 
     def _terms(self, row: Var, first: int, last: int) -> Var:
         *shape, _ = row.type.shape
         start, stop = (*(0 for _ in shape), first), (*shape, last)
         return self._apply("slice", row, start=start, stop=stop, step=(1,) * len(stop))
 
-    def _scaled(self, x: Var, factor: float) -> Var:
+    def _scaled(self, x: Var, factor: int) -> Var:
         many = np.broadcast_to(np.asarray(factor, x.type.format.dtype), x.type.shape)
         return self._apply("mul", x, self._constant(x, "unit", many, x.type.format))
 
@@ -155,32 +156,30 @@ def _free(rhs: Apply) -> bool:
     return rhs.params.get("loops") is None and not rhs.params.get("trans_a")
 
 
-def units(row: Format, out: Format) -> Format | None:
-    """The integers in which such products of fixed point are multiplied; None for those that are not.
+def largest_sum(matrix: AnyArray, rows: Format) -> int:
+    """The largest magnitude of a sum of products by a column of a matrix, or of a part of such a sum.
 
-    >>> from seiche.numbers.formats import fixed
-    >>> units(fixed(4, 4), fixed(4, 4)), units(fixed(4, 12), fixed(4, 12)), units(fixed(8, 12), fixed(8, 12))
-    (i8, i16, None)
+    >>> largest_sum(np.array([[3], [-4]]), i16)
+    229376
     """
-    if row.kind != "fixed" or row != out or row.bits > i16.bits:
-        return None
-    return i8 if row.bits <= i8.bits else i16
+    columns = np.abs(matrix.astype(np.int64)).sum(axis=-2)
+    return int(columns.max(initial=0)) << (rows.bits - 1)
 
 
-def split(codes: AnyArray, bits: int, k: int) -> tuple[int, list[tuple[AnyArray, float]]]:
+def split(codes: AnyArray, bits: int, k: int) -> tuple[int, list[tuple[AnyArray, int]]]:
     """How many terms a sum in i32 takes at most, and the parts of a matrix of codes with the factor of each.
 
     >>> [split(np.array([[-300]]), bits, 400)[0] for bits in (8, 12, 16)]
     [131071, 511, 257]
     >>> [(int(part[0, 0]), factor) for part, factor in split(np.array([[-300]]), 16, 400)[1]]
-    [(-2, 256.0), (212, 1.0)]
+    [(-2, 256), (212, 1)]
     """
     most = 1 << (bits - 1)
     terms = SUM_MAX // most**2
     if terms >= min(k, TERMS_MIN):
-        return terms, [(codes, 1.0)]
+        return terms, [(codes, 1)]
     low = (1 << LOW_BITS) - 1
-    return SUM_MAX // (most * low), [(codes >> LOW_BITS, 2.0**LOW_BITS), (codes & low, 1.0)]
+    return SUM_MAX // (most * low), [(codes >> LOW_BITS, 1 << LOW_BITS), (codes & low, 1)]
 
 
 def _known(work: Work, var: Var) -> AnyArray | None:

@@ -12,7 +12,7 @@ from seiche.ir.clocks import Clock
 from seiche.ir.core import Equation, Scope, Var
 from seiche.ir.loops import Buffer, Const, Expr, For, Load, Storage, Writer, carrier, integer
 from seiche.ir.op import AnyArray
-from seiche.numbers.formats import NAMED, Type
+from seiche.numbers.formats import NAMED, Format, Type
 from seiche.schedule.plan import EquationFact, ProductFact, SweepFact
 from seiche.schedule.pull import identifier
 from seiche.schedule.tasks import Place
@@ -273,6 +273,8 @@ class Shop:
     """Collects what one program is made of."""
 
     w: Writer = field(default_factory=Writer)
+    formats: dict[Var, Format] = field(default_factory=dict["Var", Format])
+    """Of Vars that hold units of fixed point."""
     names: dict[Storage, Names] = field(default_factory=lambda: _names())
     scratch: list[Buffer] = field(default_factory=list["Buffer"])
     weights: list[tuple[Buffer, AnyArray]] = field(default_factory=list["tuple[Buffer, AnyArray]"])
@@ -296,7 +298,7 @@ class Shop:
             scope, name or var.name, stem_end=storage in ("scratch", "table")
         )
         title = "/".join((*scope, name or var.name))
-        made = Buffer(word, type or var.type, storage, var.loc, title)
+        made = Buffer(word, type or var.type, storage, var.loc, title, self.formats.get(var))
         self.origin[made] = var
         self.kinds[made] = kind
         if storage == "scratch":

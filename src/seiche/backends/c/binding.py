@@ -7,7 +7,7 @@ The interpreter lock is given up during a call, so that instances run in paralle
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from seiche.errors import InternalError
 from seiche.ir.loops import Buffer
 from seiche.ir.op import AnyArray
 from seiche.numbers.formats import Type
+from seiche.numbers.units import carried, kept
 from seiche.schedule.layout import Layout, in_layout, out_layout, self_layout, weights_layout
 from seiche.schedule.lower import Lowered
 from seiche.schedule.machine import Scheduled, schedule
@@ -105,7 +106,7 @@ class Library:
 
 
 class Instance:
-    """One instance of a program: its memory, its inputs and outputs as views.
+    """One instance of a program: its memory, its inputs and outputs as views of what C holds: of fixed point, units of the last place.
 
     >>> # instance.inputs[0][...] = x; failed = instance.tick(); y = instance.outputs[0]
     """
@@ -153,6 +154,17 @@ class Instance:
         memory = (self.self, self.input, self.output, library.weights)
         return calls.bound(library.dll, library.sources.name, library.step, addresses, memory)
 
+    def give(self, inputs: Sequence[AnyArray]) -> None:
+        """Writes inputs that are in the carriers of their formats."""
+        buffers = self.library.machine.inputs
+        for view, buffer, x in zip(self.inputs, buffers, inputs, strict=True):
+            view[...] = kept(buffer.units, x)
+
+    def results(self) -> list[AnyArray]:
+        """The outputs in the carriers of their formats, absent ones included."""
+        buffers = self.library.machine.outputs
+        return [carried(b.units, y).copy() for b, y in zip(buffers, self.outputs, strict=True)]
+
     def reset(self) -> None:
         self.library.reset(self._self)
 
@@ -170,8 +182,10 @@ class CProgram:
         self._ended = self.instance.inputs[-1] if lowered.ended is not None else None
         self._tick = self.instance.bound()
         self._before = None if self.instance.fault is None else self.instance.self.raw.copy()
-        self._shown = list(zip(self.instance.outputs, self.instance.present, strict=True))
-        self._whole = all(flag is None for flag in self.instance.present)
+        buffers = self.library.machine.outputs
+        self._shown = list(zip(self.instance.outputs, self.instance.present, buffers, strict=True))
+        self._taken = self.library.machine.inputs
+        self._whole = all(f is None and b.units is None for _, f, b in self._shown)
 
     @property
     def scheduled(self) -> Scheduled:
@@ -185,8 +199,8 @@ class CProgram:
         self.instance.reset()
 
     def step(self, inputs: list[AnyArray], ended: bool = False) -> list[AnyArray | None]:
-        for view, x in zip(self._given, inputs):
-            view[...] = x
+        for view, buffer, x in zip(self._given, self._taken, inputs):
+            view[...] = kept(buffer.units, x)
         if self._ended is not None:
             self._ended[...] = ended
         self._keep()
@@ -196,7 +210,10 @@ class CProgram:
             raise CheckFailed(failed - 1)
         if self._whole:
             return [y.copy() for y in self.instance.outputs]
-        return [y.copy() if flag is None or flag else None for y, flag in self._shown]
+        return [
+            None if flag is not None and not flag else carried(b.units, y).copy()
+            for y, flag, b in self._shown
+        ]
 
     def run(self, inputs: list[AnyArray], ticks: int, ended: bool = False) -> list[Columns]:
         if self._ended is not None:
@@ -204,7 +221,7 @@ class CProgram:
         outputs = self.library.machine.outputs
         values = [np.zeros((ticks, *b.type.shape), b.type.format.dtype) for b in outputs]
         flags = [np.ones(ticks, bool) for _ in outputs]
-        given = [np.ascontiguousarray(x) for x in inputs]
+        given = [np.ascontiguousarray(kept(b.units, x)) for b, x in zip(self._taken, inputs)]
         for x, view in zip(given, self._given, strict=True):
             assert x.dtype == view.dtype and x.shape == (ticks, *view.shape), (
                 x.dtype,
@@ -222,7 +239,9 @@ class CProgram:
             self._keep()
             self._put_back(number)
             raise CheckFailed(number - 1, done)
-        return [Columns(v, f) for v, f in zip(values, flags, strict=True)]
+        return [
+            Columns(carried(b.units, v), f) for b, v, f in zip(outputs, values, flags, strict=True)
+        ]
 
     def _keep(self) -> None:
         """The instance as it is before a tick that a check may stop: states are updated in place, in C."""
@@ -236,11 +255,12 @@ class CProgram:
             self.instance.fault[...] = failed
 
     def get_state(self) -> dict[str, AnyArray]:
-        return {name: view.copy() for name, view in self.instance.states.items()}
+        held = self.scheduled.states
+        return {n: carried(held[n].units, x).copy() for n, x in self.instance.states.items()}
 
     def set_state(self, state: Mapping[str, AnyArray]) -> None:
         for name, x in state.items():
-            self.instance.states[name][...] = x
+            self.instance.states[name][...] = kept(self.scheduled.states[name].units, x)
         if self.instance.fault is not None:
             self.instance.fault[...] = 0
 

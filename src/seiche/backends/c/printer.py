@@ -109,7 +109,10 @@ def _notes(buffers: Iterable[Buffer]) -> dict[str, str]:
 
 def _said(b: Buffer) -> str:
     name = f"{b.title}: " if b.title not in ("", b.name) else ""
-    return _bare(f"{name}{b.type}, {b.loc}")
+    what, in_units = b.type, ""
+    if b.units is not None:
+        what, in_units = Type(b.units, b.type.shape), f" in units of 2^-{b.units.mantissa}"
+    return _bare(f"{name}{what}{in_units}, {b.loc}")
 
 
 HEADER = """\

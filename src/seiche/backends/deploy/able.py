@@ -6,6 +6,7 @@ from seiche.errors import Diagnostic, SeicheError
 from seiche.ir.core import Apply, Node, walk
 from seiche.schedule.lower import Lowered
 from seiche.schedule.target import Target
+from seiche.schedule.units import in_units
 
 
 def check_able(lowered: Lowered, target: Target) -> None:
@@ -15,7 +16,7 @@ def check_able(lowered: Lowered, target: Target) -> None:
     """
     refused = target.tables.get("refuse", {})
     formats, ops = set(refused.get("formats", ())), set(refused.get("ops", ()))
-    found = {**_formats(lowered.node, formats), **_ops(lowered.node, ops)}
+    found = {**_formats(in_units(lowered).lowered.node, formats), **_ops(lowered.node, ops)}
     if found:
         raise SeicheError(found.values())
 

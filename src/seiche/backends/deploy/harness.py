@@ -18,6 +18,7 @@ from seiche.backends.c.source import files_of
 from seiche.backends.executor import Columns
 from seiche.errors import InternalError
 from seiche.ir.op import AnyArray
+from seiche.numbers.units import carried, kept
 from seiche.schedule.layout import Layout, in_layout, out_layout, self_layout, weights_layout
 from seiche.schedule.lower import Lowered
 from seiche.schedule.machine import Scheduled, schedule
@@ -56,7 +57,7 @@ class Job:
         _, layout, _, _ = self.layouts
         table = np.zeros(self.ticks, row_type(layout))
         for buffer, x in zip(self.scheduled.machine.inputs, self.inputs, strict=True):
-            table[buffer.name] = x
+            table[buffer.name] = kept(buffer.units, x)
         return struct.pack("<I", self.ticks) + table.tobytes()
 
 
@@ -180,7 +181,7 @@ def outcome(job: Job, reader: Reader) -> Outcome:
     table = reader.rows(row_type(job.layouts[2]))
     failed, low, high, most, stack = reader.words(5)
     whole = np.frombuffer(reader.bytes(predicted[0]), row_type(job.layouts[0]), 1)[0]
-    states = {n: np.array(whole[b.name]) for n, b in job.scheduled.states.items()}
+    states = {n: carried(b.units, np.array(whole[b.name])) for n, b in job.scheduled.states.items()}
     columns = tuple(_columns(job, table))
     return Outcome(columns, len(table), failed, states, high << 32 | low, most, stack)
 
@@ -191,7 +192,7 @@ def _columns(job: Job, table: np.ndarray[tuple[int], np.dtype[np.void]]) -> list
     flags = [machine.present.get(b) for b in machine.outputs]
     return [
         Columns(
-            np.array(table[b.name], order="C"),
+            carried(b.units, np.array(table[b.name], order="C")),
             everywhere if f is None else np.asarray(table[f.name], bool),
         )
         for b, f in zip(machine.outputs, flags, strict=True)

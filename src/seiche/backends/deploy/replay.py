@@ -16,6 +16,7 @@ from seiche.backends.deploy.harness import Job
 from seiche.backends.executor import Columns
 from seiche.ir.loops import Buffer
 from seiche.ir.op import AnyArray
+from seiche.numbers.units import kept
 
 BYTES_MAX = 1 << 16
 """Of recorded inputs and outputs in the file: more ticks than fit are left out."""
@@ -109,7 +110,9 @@ def _rows(members: list[tuple[Buffer, AnyArray]], ticks: int) -> str:
 
 
 def _value(b: Buffer, x: AnyArray) -> str:
-    items = [stripped(literal(v.item(), b.type.format)) for v in np.asarray(x).reshape(-1)]
+    items = [
+        stripped(literal(v.item(), b.type.format)) for v in kept(b.units, np.asarray(x)).reshape(-1)
+    ]
     return f"{{{', '.join(items)}}}" if b.type.shape else items[0]
 
 

@@ -15,7 +15,7 @@ from seiche.backends.xla import rounding
 from seiche.backends.xla.kit import JAX
 from seiche.backends.xla.library import Array, jnp, lax
 from seiche.ir.op import Use
-from seiche.numbers import random
+from seiche.numbers import random, units
 from seiche.numbers.formats import Format
 
 Function: TypeAlias = Callable[..., Array]
@@ -168,6 +168,32 @@ def _convert(use: Use, x: Array) -> Array:
 
 
 SCALARS["convert"] = _convert
+
+
+# Units of fixed point.
+
+
+def _quantise(use: Use, x: Array) -> Array:
+    to = use.params["to"]
+    rounded = rounding.nearest(x.astype(jnp.float64), to)
+    return lax.convert_element_type(rounded * 2.0**to.mantissa, dtype_of(use.out.format))
+
+
+def _requantise(use: Use, x: Array) -> Array:
+    p = use.params
+    return units.requantised(JAX, x, use.types[0].format, p["fraction"], p["to"])
+
+
+def _ratio(use: Use, x: Array, y: Array) -> Array:
+    return units.ratio(JAX, x, y, lax.div, use.types[0].format, use.params["to"])
+
+
+SCALARS["quantise"] = _quantise
+SCALARS["ratio"] = _ratio
+SCALARS["requantise"] = _requantise
+SCALARS["dequantise"] = lambda use, x: units.dequantised(
+    JAX, x, use.params["fraction"], use.out.format
+)
 
 
 # Random numbers: equal in bits, but for the last digit of normal ones.

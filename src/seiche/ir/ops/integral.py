@@ -53,7 +53,7 @@ for _name, _doc in ROUNDINGS.items():
 # Quotient and remainder.
 
 
-def _quotient(x: Value, y: Value) -> Value:
+def truncated(x: Value, y: Value) -> Value:
     """x / y of integers, truncated; y is neither 0 nor -1. The kit's `/` is C's only where it writes C."""
     if isinstance(x, Expr):
         return x / y
@@ -66,11 +66,11 @@ def _integer_parts(k: Kit, format: Format, x: Value, y: Value) -> tuple[Value, V
     one = k.const(1, format)
     if format.kind == "uint":
         q = k.let(
-            k.select(y == 0, k.const(0, format), _quotient(x, k.let(k.select(y == 0, one, y))))
+            k.select(y == 0, k.const(0, format), truncated(x, k.let(k.select(y == 0, one, y))))
         )
         return q, x - q * y
     safe = k.let(k.select((y == 0) | (y == -1), one, y))
-    q = k.let(k.select(y == 0, k.const(0, format), k.select(y == -1, -x, _quotient(x, safe))))
+    q = k.let(k.select(y == 0, k.const(0, format), k.select(y == -1, -x, truncated(x, safe))))
     r = k.let(x - q * y)
     wrong = k.let((y != 0) & (r != 0) & ((r < 0) != (y < 0)))
     return k.select(wrong, q - 1, q), k.select(wrong, r + y, r)
