@@ -101,7 +101,7 @@ DRIVES, CARRIES = SMALL.normal(size=(2, 8, 24)) * 0.4
 
 @node
 def pointed(x: NARROW[8], y: WIDE[8]) -> dict[str, sc.Stream]:  # type: ignore[valid-type]
-    """Fixed point throughout: a GRU of 8 bits, whose gates are tables; a filter that learns, of 16 bits."""
+    """Fixed point throughout: a GRU of 8 bits, whose gates are tables; a filter that learns, of 16 bits, its error bounded."""
     h = state(sc.constant(np.zeros(8), NARROW))
     drive, carry = (
         sc.matmul(v, sc.constant(np.round(w * 32) / 32, NARROW))
@@ -110,7 +110,7 @@ def pointed(x: NARROW[8], y: WIDE[8]) -> dict[str, sc.Stream]:  # type: ignore[v
     z, r = (sc.sigmoid(drive[k : k + 8] + carry[k : k + 8]) for k in (0, 8))
     h.next = h + z * (sc.tanh(drive[16:] + r * carry[16:]) - h)
     w = state(sc.constant(np.zeros(8), WIDE))
-    wrong = sc.clip(sc.mean(y) - y @ w, -1.0, 1.0)
+    wrong = sc.tanh(sc.mean(y) - y @ w)
     w.next = w + 0.125 * wrong * y / sc.maximum(sc.sum(y * y), 0.5)
     return {"h": h.next, "wrong": wrong}
 

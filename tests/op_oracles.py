@@ -473,6 +473,12 @@ def ratio(arrays: tuple[Array, ...], params: dict[str, Any], out: Type) -> Array
     return np.array(units, out.format.dtype).reshape(out.shape)
 
 
+def except_at(arrays: tuple[Array, ...], params: dict[str, Any], out: Type) -> Array:
+    other = dict(zip(params["at"], params["to"], strict=True))
+    pairs = zip(*(a.reshape(-1).tolist() for a in arrays), strict=True)
+    return np.array([other.get(x, y) for x, y in pairs], out.format.dtype).reshape(out.shape)
+
+
 def dequantise(arrays: tuple[Array, ...], params: dict[str, Any], out: Type) -> Array:
     dtype = np.dtype(out.format.dtype)
     exact = [dtype.type(Fraction(int(v), 1 << params["fraction"])) for v in arrays[0].reshape(-1)]
@@ -617,7 +623,7 @@ ORACLES: dict[str, Oracle] = {
     "bit_and": each(np.bitwise_and, lambda x, y: x & y), "bit_or": each(np.bitwise_or, lambda x, y: x | y),
     "bit_xor": each(np.bitwise_xor, lambda x, y: x ^ y), "bit_not": each(np.invert, lambda x: ~x),
     "shift_left": shift(lambda x, c: x << c), "shift_right": shift(lambda x, c: x >> c),
-    "bitcast": bitcast, "convert": convert, "quantise": quantise, "requantise": requantise, "dequantise": dequantise, "ratio": ratio, "stop_gradient": by_numpy(lambda x: x),
+    "bitcast": bitcast, "convert": convert, "quantise": quantise, "requantise": requantise, "dequantise": dequantise, "ratio": ratio, "except_at": except_at, "stop_gradient": by_numpy(lambda x: x),
     "pipeline_register": by_numpy(lambda x: x),
     "isnan": by_numpy(np.isnan), "isfinite": by_numpy(np.isfinite), "sqrt": each(np.sqrt),
     "exp": in_double(np.exp), "expm1": in_double(np.expm1), "exp2": in_double(np.exp2), "log": in_double(np.log),

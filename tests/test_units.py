@@ -15,11 +15,12 @@ from seiche.backends.executor import CheckFailed
 from seiche.backends.interp import Interpreter
 from seiche.backends.program import Sparse
 from seiche.ir.builder import Builder
-from seiche.ir.core import Node, Params, Var
+from seiche.ir.core import Apply, Node, Params, Var
 from seiche.ir.op import OPS, AnyArray, SignatureError, use
 from seiche.ir.ops.define import draw_extremes
-from seiche.numbers.formats import NAMED, Format, Type, fixed
+from seiche.numbers.formats import NAMED, Format, Type, f32, f64, fixed
 from seiche.numbers.units import units, values
+from seiche.schedule.curves import SCALAR, every
 from seiche.schedule.lower import lower
 from seiche.schedule.units import RULES, in_units
 from tests.agreement import same_bits
@@ -49,10 +50,12 @@ def numbers(rng: np.random.Generator, type: Type) -> AnyArray:
     return np.asarray(values(np.where(rng.random(type.shape) < 0.2, -most, codes), format))
 
 
-def disagreement(node: Node, rows: Sequence[Sequence[AnyArray]]) -> str | None:
+def disagreement(
+    node: Node, rows: Sequence[Sequence[AnyArray]], floats: tuple[str, ...] = ()
+) -> str | None:
     """What the interpreter makes otherwise of the node over integers, tick by tick; both run without C."""
     lowered = lower(node)
-    integers = in_units(lowered)
+    integers = in_units(lowered, floats)
     one, other = Interpreter(lowered), Interpreter(integers.lowered)
     given = integers.lowered.node.inputs[: len(node.inputs)]
     formats = [integers.formats.get(v) for v in integers.lowered.node.outputs]
@@ -140,6 +143,36 @@ def test_the_rules_are_for_ops_of_the_table() -> None:
     assert {"matmul", "tanh", "div", "one_hot"} <= set(APPLICABLE)
 
 
+CURVES = [
+    name
+    for name in APPLICABLE
+    if OPS[name].family in SCALAR and len(OPS[name].samples[0].types) == 1
+]
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_functions_have_the_same_bits_at_every_value(name: str) -> None:
+    """In f32 with exceptions, and in f64."""
+    for format in (fixed(4, 12), fixed(1, 15)):
+        node = applied(name, (Type(format, (1 << format.bits,)),), {})
+        for floats in ((), ("f32", "f64")):
+            assert disagreement(node, [[values(every(format), format)]], floats) is None
+
+
+def test_functions_are_computed_in_f32_where_that_is_cheaper_and_the_same() -> None:
+    wide = fixed(4, 12)
+    for floats, ops in (
+        ((), {"dequantise", "tanh", "quantise", "except_at"}),
+        (("f32", "f64"), {"dequantise", "tanh", "quantise"}),
+    ):
+        made = in_units(lower(applied("tanh", (wide[3],), {})), floats).lowered.node
+        assert {eq.rhs.op for eq in made.eqs if isinstance(eq.rhs, Apply)} == ops
+        (tanh,) = (eq.out for eq in made.eqs if getattr(eq.rhs, "op", "") == "tanh")
+        assert tanh.type.format is (f64 if "f64" in floats else f32)
+    made = in_units(lower(applied("tanh", (fixed(4, 8)[3],), {})), ("f32", "f64")).lowered.node
+    assert all(v.type.format is not f64 for eq in made.eqs for v in eq.outs)
+
+
 @pytest.mark.parametrize("source", FORMATS, ids=str)
 def test_conversions_give_the_same_bits(source: Format) -> None:
     """To and from all formats; the integers of 8 and 16 bits whole."""
@@ -166,7 +199,8 @@ def faults(seeds: Sequence[int]) -> Iterator[str]:
     for seed in seeds:
         node = random_program(seed, reals=FIXED)
         streams = random_inputs(node, seed, 12)
-        found = disagreement(node, [[x[t] for x in streams] for t in range(12)])
+        floats = ((), ("f32",), ("f32", "f64"))[seed % 3]
+        found = disagreement(node, [[x[t] for x in streams] for t in range(12)], floats)
         if found is not None:
             yield f"seed {seed}: {found}"
 

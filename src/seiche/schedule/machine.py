@@ -48,8 +48,9 @@ class Scheduled:
 
 def schedule(lowered: Lowered, target: Target | None = None) -> Scheduled:
     """Plans and writes a lowered node for a target (None: the host)."""
-    integers = in_units(lowered)
-    made = _Writing(integers.lowered, target or host(), integers.formats).run()
+    on = target or host()
+    integers = in_units(lowered, on.floats)
+    made = _Writing(integers.lowered, on, integers.formats).run()
     return replace(made, lowered=lowered)
 
 

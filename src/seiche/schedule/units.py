@@ -5,8 +5,8 @@
     z = x * y        |-   requantise(convert(x, i32) * convert(y, i32), fraction=2 f, to=fixed(i, f))
 
 Moves, choices, orders, states and rows take the integers as they are. Sums and products are exact in i32 or i64, as they are in the
-f64 of the interpreter, and rounded once. An op that has no rule is computed in f64 and rounded, as the interpreter does; of one
-argument of up to 8 bits it is a table. So the pass is total, and changes no bit of any result.
+f64 of the interpreter, and rounded once. An op that has no rule is computed in f64 and rounded, as the interpreter does; functions of one
+argument are tables or computed in f32 where all their results are known (`schedule.curves`). So the pass is total, and changes no bit.
 """
 
 from __future__ import annotations
@@ -20,16 +20,14 @@ import numpy as np
 from seiche.ir import core
 from seiche.ir.clocks import infer
 from seiche.ir.core import Apply, Equation, Lit, Node, Scan, Var, operands, substitute
-from seiche.ir.op import OPS, Element, SignatureError, use
+from seiche.ir.op import AnyArray, SignatureError, use
 from seiche.numbers.formats import Format, Type, bool_, f32, f64, fixed, i32, i64
 from seiche.numbers.kit import NUMPY
 from seiche.numbers.rounding import round_nearest
-from seiche.numbers.units import held, units, values
-from seiche.schedule.fold import value
+from seiche.numbers.units import held, units
+from seiche.schedule.curves import TABLE_BITS_MAX, exceptions, is_curve, results
 from seiche.schedule.lower import Lowered
 
-TABLE_BITS_MAX = 8
-"""Bits of the widest argument whose results are looked up."""
 EXACT_BITS = 53
 """Of f64, in which the interpreter sums: beyond, its sums round on the way."""
 
@@ -42,8 +40,8 @@ class InUnits:
     formats: dict[Var, Format]
 
 
-def in_units(lowered: Lowered) -> InUnits:
-    """The lowered node with integers in place of fixed point; itself where there is none.
+def in_units(lowered: Lowered, floats: tuple[str, ...] = ()) -> InUnits:
+    """The lowered node with integers in place of fixed point; itself where there is none. `floats`: what a target computes itself.
 
     >>> import seiche as sc
     >>> @sc.node
@@ -55,7 +53,7 @@ def in_units(lowered: Lowered) -> InUnits:
     if not any(is_fixed(v) for node in core.walk(lowered.node) for v in _vars(node)):
         return InUnits(lowered, {})
     formats: dict[Var, Format] = {}
-    node = _Rewriting(lowered.node, formats).run()
+    node = _Rewriting(lowered.node, formats, floats).run()
     return InUnits(replace(lowered, node=node, clocks=infer(node)), formats)
 
 
@@ -73,6 +71,7 @@ class _Rewriting:
 
     node: Node
     formats: dict[Var, Format]
+    floats: tuple[str, ...]
     made: list[Equation] = field(default_factory=list["Equation"])
     integers: dict[Var, Var] = field(default_factory=dict["Var", Var])
     reals: dict[Var, Var] = field(default_factory=dict["Var", Var])
@@ -91,7 +90,7 @@ class _Rewriting:
         rhs = eq.rhs
         match rhs:
             case Scan():
-                body = _Rewriting(rhs.body, self.formats).run()
+                body = _Rewriting(rhs.body, self.formats, self.floats).run()
                 self.define(replace(rhs, body=body, args=tuple(map(self.units, rhs.args))))
             case _ if not any(map(is_fixed, (*eq.outs, *operands(rhs)))):
                 self.made.append(eq)
@@ -160,8 +159,8 @@ Rule: TypeAlias = Callable[[_Rewriting, Apply], None]
 
 
 def in_reals(m: _Rewriting, rhs: Apply) -> None:
-    """In f64, then rounded; as a table where that is small."""
-    if _tabled(m, rhs):
+    """In f64, then rounded; as a table, or in f32, where that is known to be the same."""
+    if _as_curve(m, rhs):
         return
     args = tuple(m.real(v) if is_fixed(v) else v for v in rhs.args)
     out = m.eq.out
@@ -180,30 +179,42 @@ def in_reals(m: _Rewriting, rhs: Apply) -> None:
     m.result("quantise", real, to=out.type.format)
 
 
-def _tabled(m: _Rewriting, rhs: Apply) -> bool:
-    """By looking up the result for each value that the only argument may have."""
-    op, (arg, *others) = OPS[rhs.op], rhs.args or (None,)
-    scalar = isinstance(op.code, Element) and op.family in SCALAR
-    if arg is None or others or not scalar or arg.type.format.bits > TABLE_BITS_MAX:
+def _as_curve(m: _Rewriting, rhs: Apply) -> bool:
+    """By what is known of the results at each value that the only argument may have."""
+    if not is_curve(rhs):
         return False
-    format, out = arg.type.format, m.eq.out.type.format
-    half = 1 << (format.bits - 1)
-    inputs = values(np.arange(-half, half), format)
-    of = use(rhs.op, (Type(format, inputs.shape),), rhs.params)
-    with np.errstate(all="ignore"):
-        results = value(rhs.op, (inputs,), of)
-    if out.kind == "fixed":
-        results = units(results, out)
-    kept = Type(held(out) if out.kind == "fixed" else out, inputs.shape)
-    table = m.new(Lit(results), kept, f"{rhs.op}_table")
-    index = m.converted(m.units(arg), i32)
-    shift = m.new(Lit(np.full(arg.type.shape, half, np.int32)), index.type, "half")
-    m.result("take", table, m.apply("add", index, shift), axis=0)
+    params, format, out = tuple(rhs.params.items()), rhs.args[0].type.format, m.eq.out.type.format
+    if format.bits <= TABLE_BITS_MAX:
+        _tabled(m, rhs, results(rhs.op, params, format, out))
+        return True
+    found = exceptions(rhs.op, params, format) if out == format else None
+    if found is None or (found and "f64" in m.floats):
+        return False
+    _in_singles(m, rhs, found)
     return True
 
 
-SCALAR = frozenset({"pointwise", "math", "integral"})
-"""Families of ops that are computed element by element."""
+def _tabled(m: _Rewriting, rhs: Apply, results: AnyArray) -> None:
+    """The result is looked up."""
+    out, arg = m.eq.out.type.format, m.units(rhs.args[0])
+    kept = Type(held(out) if out.kind == "fixed" else out, results.shape)
+    table = m.new(Lit(results), kept, f"{rhs.op}_table")
+    index = m.converted(arg, i32)
+    half = np.full(arg.type.shape, len(results) // 2, np.int32)
+    place = m.apply("add", index, m.new(Lit(half), index.type, "half"))
+    m.result("take", table, place, axis=0)
+
+
+def _in_singles(m: _Rewriting, rhs: Apply, found: tuple[tuple[int, int], ...]) -> None:
+    """In f32, and put right where that rounds otherwise."""
+    (arg,), to = rhs.args, m.eq.out.type.format
+    x = m.apply("dequantise", m.units(arg), fraction=to.mantissa, format=f32)
+    y = m.apply(rhs.op, x, **rhs.params)
+    if not found:
+        m.result("quantise", y, to=to)
+        return
+    at, right = (tuple(column) for column in zip(*found, strict=True))
+    m.result("except_at", m.units(arg), m.apply("quantise", y, to=to), at=at, to=right)
 
 
 # -------------------------------------------------------------------------------------------------- rules

@@ -16,7 +16,10 @@ def check_able(lowered: Lowered, target: Target) -> None:
     """
     refused = target.tables.get("refuse", {})
     formats, ops = set(refused.get("formats", ())), set(refused.get("ops", ()))
-    found = {**_formats(in_units(lowered).lowered.node, formats), **_ops(lowered.node, ops)}
+    found = {
+        **_formats(in_units(lowered, target.floats).lowered.node, formats),
+        **_ops(lowered.node, ops),
+    }
     if found:
         raise SeicheError(found.values())
 

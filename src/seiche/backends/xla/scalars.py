@@ -188,8 +188,16 @@ def _ratio(use: Use, x: Array, y: Array) -> Array:
     return units.ratio(JAX, x, y, lax.div, use.types[0].format, use.params["to"])
 
 
+def _except_at(use: Use, x: Array, y: Array) -> Array:
+    found = y
+    for at, to in zip(use.params["at"], use.params["to"], strict=True):
+        found = jnp.where(x == at, np.asarray(to, y.dtype), found)
+    return found
+
+
 SCALARS["quantise"] = _quantise
 SCALARS["ratio"] = _ratio
+SCALARS["except_at"] = _except_at
 SCALARS["requantise"] = _requantise
 SCALARS["dequantise"] = lambda use, x: units.dequantised(
     JAX, x, use.params["fraction"], use.out.format

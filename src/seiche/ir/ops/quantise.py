@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from zlib import crc32
 
 import numpy as np
 
@@ -226,4 +227,54 @@ scalar_op(
     ),
     laws=(law("by zero", _by_zero),),
     writing="call", label=lambda use: f"ratio_{slug(use.params['to'])}", family="convert",
+)  # fmt: skip
+
+
+# Exceptions.
+
+
+def _except_signature(types: tuple[Type, ...], params: Params) -> Type:
+    expect("except_at", types, 2, params, "at", "to")
+    x, y = types
+    for type in types:
+        _signed("except_at", type)
+    at, to = params["at"], params["to"]
+    if x.shape != y.shape or not at or len(at) != len(to) or list(at) != sorted(set(at)):
+        raise SignatureError(f"`except_at` of {x} and {y}: no places {at} for {to}")
+    return y
+
+
+def _except(use: Use) -> Body:
+    pairs = list(zip(use.params["at"], use.params["to"], strict=True))
+    out = use.out.format
+
+    def body(k: Kit, x: Value, y: Value) -> Value:
+        def among(some: list[tuple[int, int]]) -> Value:
+            middle = len(some) // 2
+            at, to = some[middle]
+            if not middle:
+                return k.select(x == at, k.const(to, out), y)
+            return k.select(x < at, among(some[:middle]), among(some[middle:]))
+
+        return among(pairs)
+
+    return body
+
+
+def _where(value: Values, rng: Rng) -> None:
+    x, y = np.arange(-5, 5, dtype=np.int16), np.zeros(10, np.int8)
+    assert value(x, y, at=(-4, -1, 3), to=(7, 8, 9)).tolist() == [0, 7, 0, 0, 8, 0, 0, 0, 9, 0]
+
+
+scalar_op(
+    "except_at",
+    "`except_at(x, y, at=, to=)`: y, but `to[k]` where x is `at[k]`; `at` ascends. A function of fixed point that is right at nearly all of "
+    "its values is made right at all.",
+    _except_signature, _except, vjp=UNITS,
+    samples=(
+        sample(fmt.i16[()], fmt.i16[()], at=(0,), to=(3,)), sample(fmt.i16[2, 3], fmt.i8[2, 3], at=(-1, 0), to=(5, 6)),
+        sample(fmt.i8[12], fmt.i8[12], at=(-128, -3, 0, 1, 2, 7, 127), to=(1, -1, 2, -2, 3, -3, 4)),
+    ),
+    laws=(law("at these places alone", _where),),
+    writing="call", label=lambda use: f"except_at_{crc32(repr(use.params).encode()):08x}", family="convert",
 )  # fmt: skip
