@@ -220,6 +220,7 @@ def test_every_form_is_free_of_warnings_and_agrees(
     monkeypatch.setenv("CC", " ".join(command))
     rng = np.random.default_rng(73)
     x, y = drawn(rng, i8[5, 37]), drawn(rng, i16[3, 11])
+    whole = drawn(rng, i8[37, 64])
     v, w = drawn(rng, i8[37, 93]), drawn(rng, i16[11, 29])
 
     @sc.node
@@ -230,6 +231,12 @@ def test_every_form_is_free_of_warnings_and_agrees(
     found = sc.compile(products, target="c").step(x, y)
     assert same_bits(found["few"], wrapped(x, v, i32))
     assert same_bits(found["wide"], wrapped(y, w, i32))
+
+    @sc.node
+    def in_vectors(x: i8[5, 37]) -> sc.Stream:
+        return sc.matmul(x, whole, accumulate=i32)
+
+    assert same_bits(sc.compile(in_vectors, target="c").step(x), wrapped(x, whole, i32))
 
 
 @pytest.mark.cc

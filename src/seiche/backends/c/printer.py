@@ -226,6 +226,7 @@ class _Source:
     name: str
     needs: dict[tuple[str, str], None] = field(default_factory=dict["tuple[str, str]", None])
     functions: dict[str, str] = field(default_factory=dict[str, str])
+    singly: set[str] = field(default_factory=set[str])
     lines: list[str] = field(default_factory=list[str])
 
     def text(self) -> str:
@@ -254,7 +255,7 @@ class _Source:
             choice,
             neighbours.loads([int(n) for kind, n in self.needs if kind == "loads"]),
             *helpers,
-            *self.functions.values(),
+            *map(self._function, self.functions),
             products,
             *tables,
             reset,
@@ -263,6 +264,12 @@ class _Source:
             self._flush(),
         ]
         return "\n".join(p for p in parts if p)
+
+    def _function(self, name: str) -> str:
+        """Its text; where vectors take its place in all calls, for compilers that have none."""
+        text = self.functions[name]
+        wanted = name not in SCALAR or name in self.singly
+        return text if wanted else f"#if {NO_VECTORS}\n{text}#endif\n"
 
     def _block(self, stmts: list[Stmt], level: int = 1) -> list[str]:
         return used(_Body(self, self._reference).block(stmts, level))
@@ -344,6 +351,8 @@ class _Source:
 
     def call(self, e: Invoke) -> str:
         """Prints the function once, after those that it calls."""
+        if e.lanes == 1:
+            self.singly.add(e.name)
         if e.name not in self.functions:
             w = Writer()
             args = [Name(f"x{k}", a.format) for k, a in enumerate(e.args)]
