@@ -196,6 +196,42 @@ def test_fixed_point_in_integers_has_the_same_bits(format: Format) -> None:
         assert all(same_bits(found[k], wanted[k]) for k in wanted)
 
 
+@pytest.mark.cc
+@pytest.mark.parametrize("where", ["host", "256 bits", "scalars"])
+@pytest.mark.parametrize("shape", [(1, 300, 17), (5, 600, 21), (4, 1, 3)], ids=str)
+def test_wide_sums_by_a_matrix_that_is_no_constant(shape: tuple[int, int, int], where: str) -> None:
+    """In parts, packed as the program runs; by f64; one by one."""
+    m, k, n = shape
+    rng, point = np.random.default_rng([77, m]), fixed(4, 12)
+
+    @sc.node
+    def products(
+        x: i16[m, k],
+        w: i16[k, n],
+        v: i16[n, k],
+        p: point[m, k],
+        q: point[k, n],  # type: ignore[valid-type]
+    ) -> dict[str, sc.Stream]:
+        return {
+            "plain": sc.matmul(x, w, accumulate=i64),
+            "turned": sc.matmul(x, sc.transpose(v), accumulate=i64),
+            "point": sc.matmul(p, q),
+        }
+
+    program = sc.compile(products)
+    given = [drawn(rng, v.type) for v in program.lowered.node.inputs]
+    given[3] = np.sign(given[3]) * 2.0**-9  # sums that are not all beyond the ends
+    for on in (processors()[where], replace(processors()[where], floats=("f32",))):
+        instance = Instance(Library(schedule(program.lowered, on)))
+        instance.give(given)
+        assert instance.tick() == 0
+        found = dict(zip([v.name for v in program.lowered.node.outputs], instance.results()))
+        wanted = program.step(*given)
+        assert same_bits(wanted["plain"], wrapped(given[0], given[1], i64))
+        assert same_bits(wanted["turned"], wrapped(given[0], given[2].T, i64))
+        assert all(same_bits(a, b) for a, b in zip(found.values(), wanted.values(), strict=True))
+
+
 def forms() -> list[tuple[str, ...]]:
     """What a compiler may be told of x86 on this machine, and plain C."""
     has = processor._flags()  # pyright: ignore[reportPrivateUsage]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 
 import seiche as sc
 from seiche.backends.c.source import sources_of
+from seiche.backends.deploy.able import check_able
 from seiche.backends.executor import CheckFailed
 from seiche.backends.interp import Interpreter
 from seiche.backends.program import Sparse
+from seiche.errors import SeicheError
 from seiche.ir.builder import Builder
 from seiche.ir.core import Apply, Node, Params, Var
 from seiche.ir.op import OPS, AnyArray, SignatureError, use
@@ -22,6 +25,7 @@ from seiche.numbers.formats import NAMED, Format, Type, f32, f64, fixed
 from seiche.numbers.units import units, values
 from seiche.schedule.curves import SCALAR, every
 from seiche.schedule.lower import lower
+from seiche.schedule.target import target
 from seiche.schedule.units import RULES, in_units
 from tests.agreement import same_bits
 from tests.programs import FIXED, random_inputs, random_program
@@ -269,8 +273,8 @@ def test_states_travel_between_targets(tmp_path: Path) -> None:
         one.state.save(tmp_path / "state.npz")
         other.state.load(tmp_path / "state.npz")
         assert equal(one.run(*streams()), other.run(*streams()))
-    for target in ("c", "interp"):
-        found = sc.compile(cell, target=target)
+    for on in ("c", "interp"):
+        found = sc.compile(cell, target=on)
         found.state["usual"] = np.array([0.25, -0.0, 3.96875, -4.0, 0.0, 1.0])
         assert same_bits(found.state["usual"], np.array([0.25, 0.0, 3.96875, -4.0, 0.0, 1.0]))
 
@@ -322,3 +326,13 @@ def test_arithmetic_of_fixed_point_has_no_floats() -> None:
 
     source = sources_of(sc.compile(plain)).source
     assert "double" not in source and "float" not in source.split("#endif", 2)[2]
+
+
+def test_a_target_without_f64_takes_what_is_in_integers() -> None:
+    board = replace(target("cortex-m4f"), tables={"refuse": {"formats": ["f64"]}})
+    wide = fixed(1, 25)
+    check_able(sc.compile(cell).lowered, board)
+    check_able(lower(applied("mul", (wide[3], wide[3]), {})), board)
+    with pytest.raises(SeicheError) as caught:
+        check_able(lower(applied("tanh", (wide[3],), {})), board)
+    assert "SE904" in str(caught.value) and "refuses f64" in str(caught.value)
