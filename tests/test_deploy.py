@@ -30,7 +30,17 @@ from seiche.errors import InternalError, SeicheError
 from seiche.schedule.lower import lower
 from seiche.schedule.machine import schedule
 from seiche.schedule.target import FOLDER, target
-from tests.deployed import BOARDS, advising, integral, needs_zig, played, sensed, watching
+from tests.deployed import (
+    BOARDS,
+    advising,
+    integral,
+    needs_zig,
+    played,
+    pointed_streams,
+    pointing,
+    sensed,
+    watching,
+)
 from tests.machines import gru
 from tests.programs import random_inputs, random_program
 
@@ -87,6 +97,18 @@ def test_the_replay_agrees_and_notices_a_wrong_bit(tmp_path: Path, program: Any,
     assert number
     lines[20] = lines[20].replace(number[0], "0x1.123456p+0f")
     replay.write_text(head + mark + "\n".join(lines) + "\n")
+    assert compiled(tmp_path).returncode == 1
+
+
+def test_a_replay_of_fixed_point_is_of_integers(tmp_path: Path) -> None:
+    sc.deploy(pointing(), tmp_path, recorded=pointed_streams())
+    assert compiled(tmp_path, *WARNINGS).returncode == 0
+    replay = tmp_path / "pointed_replay.c"
+    head, mark, rest = replay.read_text().partition("outputs[TICKS] = {")
+    assert "0x1" not in rest
+    number = re.search(r"(?<=\.h_next = {)\(?-?\d+\)?", rest)
+    assert number
+    replay.write_text(head + mark + rest.replace(number[0], "99", 1))
     assert compiled(tmp_path).returncode == 1
 
 
