@@ -137,6 +137,35 @@ def test_processes_that_build_the_same_at_once(cache: Path) -> None:
     assert len(list(cache.iterdir())) == 1
 
 
+@pytest.mark.parametrize("kind", ["text", "nothing", "half", "another library"])
+def test_what_cannot_be_loaded_is_not_kept(
+    kind: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = build.build(SOURCES)
+    good = whole.read_bytes()
+    what = {"text": b"hello\n" * 40, "nothing": b"", "half": good[: len(good) // 2]}
+    (tmp_path / "made").write_bytes(what.get(kind, good))
+    whole.unlink()
+    write = f'while [ "$1" != -o ]; do shift; done\ncp {tmp_path / "made"} "$2"\n'
+    chosen = script(tmp_path, f'[ "$1" = --version ] && echo odd cc 2.0 && exit 0\n{write}')
+    with monkeypatch.context() as liar, pytest.raises(SeicheError) as caught:
+        liar.setenv("CC", chosen)
+        build.loaded(SOURCES, "b")
+    text = str(caught.value)
+    assert caught.value.code == "SE905" and chosen in text and "cannot be loaded" in text
+    assert not list(cache.iterdir())
+    assert build.loaded(SOURCES, "a")[1].a() == 7
+
+
+@pytest.mark.parametrize("left", [0, 100, 5000])
+def test_a_library_cut_off_in_the_cache_is_built_again(left: int, cache: Path) -> None:
+    path = build.build(SOURCES)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:left])
+    again, dll = build.loaded(SOURCES, "a")
+    assert again == path and dll.a() == 7 and path.read_bytes() == whole
+
+
 # Running.
 
 

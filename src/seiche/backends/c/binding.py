@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from seiche.backends.c import calls
-from seiche.backends.c.build import Arithmetic, build
+from seiche.backends.c.build import Arithmetic, loaded
 from seiche.backends.c.printer import Sources, print_c
 from seiche.backends.executor import CheckFailed, Columns
 from seiche.errors import InternalError
@@ -61,15 +61,10 @@ class Library:
         self.scheduled, self.machine = scheduled, machine
         self.sources: Sources = print_c(machine)
         name = self.sources.name
-        self.path: Path = build(
-            {
-                f"{name}.h": self.sources.header,
-                f"{name}.c": self.sources.source,
-                f"{name}_host.c": self.sources.host,
-            },
-            arithmetic,
-        )
-        self.dll = ctypes.CDLL(str(self.path))
+        files = {f"{name}.h": self.sources.header, f"{name}.c": self.sources.source,
+                 f"{name}_host.c": self.sources.host}  # fmt: skip
+        self.path: Path
+        self.path, self.dll = loaded(files, f"{name}_step", arithmetic)
         self.layouts = (
             self_layout(machine),
             in_layout(machine),

@@ -6,11 +6,13 @@ processes that build the same thing at once do no harm to each other.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import importlib.util
 import os
 import platform
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -122,18 +124,54 @@ def build(
     return kept(sources, compiler, flags(compiler, arithmetic), ".so")
 
 
+def loaded(
+    sources: Mapping[str, str], symbol: str, arithmetic: Arithmetic = "strict"
+) -> tuple[Path, ctypes.CDLL]:
+    """The shared library of these files, in memory, with a function of that name; raises SE901 or SE905.
+
+    One that cannot be loaded does not stay in the cache.
+    """
+    compiler = find_compiler()
+    path = build(sources, arithmetic, compiler)
+    try:
+        dll = ctypes.CDLL(str(path))
+        dll[symbol]
+    except (OSError, AttributeError) as error:
+        path.unlink(missing_ok=True)
+        raise refused(compiler, f"what it wrote cannot be loaded: {error}") from None
+    return path, dll
+
+
 def kept(
     sources: Mapping[str, str], compiler: Compiler, arguments: Sequence[str], suffix: str
 ) -> Path:
-    """What a compiler makes of these files with these arguments, in the cache; raises SE905."""
+    """What a compiler makes of these files with these arguments, in the cache; raises SE905.
+
+    A file that a crash or a full disk has cut off there is made again.
+    """
     target = cache_folder() / f"{_digest(sources, compiler, arguments)}{suffix}"
-    if not target.exists():
+    if not target.exists() or damaged(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
             made = Path(folder) / f"made{suffix}"
             run_compiler(compiler, [*arguments, "-o", str(made)], sources, Path(folder))
+            if fault := damaged(made):
+                raise refused(compiler, f"what it wrote cannot be loaded: {fault}")
             os.replace(made, target)
     return target
+
+
+def damaged(path: Path) -> str:
+    """What is wrong with an ELF, in short: it is none, or shorter than it says (to load it would end the process); else nothing."""
+    if sys.platform != "linux" and path.suffix == ".so":
+        return ""
+    with path.open("rb") as file:
+        head = file.read(64)
+    if len(head) < 64 or not head.startswith(b"\x7fELF"):
+        return "it is no ELF"
+    sections = "<40xQ10xHH" if head[4] == 2 else "<32xI10xHH"
+    start, size, count = struct.unpack_from(sections, head)
+    return "it is cut off" if path.stat().st_size < start + size * count else ""
 
 
 def _digest(sources: Mapping[str, str], compiler: Compiler, arguments: Sequence[str]) -> str:
