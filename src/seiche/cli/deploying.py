@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from seiche.backends.compile import compile as compiled
 from seiche.backends.deploy.compare import Emulation, emulate
 from seiche.backends.deploy.folder import deploy, memory_of
 from seiche.backends.deploy.toolchain import Make
 from seiche.backends.deploy.weights import load_weights, parameters, save_weights
 from seiche.backends.program import Program
-from seiche.cli.load import node_of, settings, streams
+from seiche.cli.load import streams
 
 Say = Callable[[str], None]
 
@@ -32,10 +31,9 @@ class Streams:
         return list(program.signature.inputs.unflatten(flat).values())
 
 
-def program_of(target_node: str, set_: list[str], weights: Path | None = None) -> Program:
-    """The program of `FILE:node`, with the weights of a file where one is given."""
-    program = compiled(node_of(target_node), **settings(set_))
-    return program if weights is None else load_weights(program, weights)
+def with_weights_of(program: Program, file: Path | None) -> Program:
+    """The program with the weights of a file, where one is given."""
+    return program if file is None else load_weights(program, file)
 
 
 def deploy_command(

@@ -7,12 +7,14 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
+from seiche.backends.compile import compile as compiled
 from seiche.backends.program import Program
 from seiche.errors import NOWHERE, Loc, SeicheError, fail
 from seiche.ir.core import Var
@@ -71,7 +73,25 @@ def node_of(target: str) -> NodeFunction:
     return nodes[name]
 
 
-def settings(pairs: list[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class How:
+    """How a command compiles a node: budget, deadline, contracts, and arguments that are no streams."""
+
+    memory: str | None = None
+    deadline: str | None = None
+    monitors: bool = True
+    set_: Sequence[str] = ()
+
+
+def program_of(target_node: str, how: How, target: str = "interp") -> Program:
+    """The program of `FILE:node`."""
+    return compiled(
+        node_of(target_node), target=target, memory=how.memory, deadline=how.deadline,  # type: ignore[arg-type]
+        monitors=how.monitors, **settings(how.set_),
+    )  # fmt: skip
+
+
+def settings(pairs: Sequence[str]) -> dict[str, Any]:
     """Static arguments from `name=value`; values are Python literals, anything else is text.
 
     >>> settings(["rate=0.5", "mode=fast"])

@@ -14,11 +14,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from seiche.backends.compile import compile as compiled
 from seiche.backends.compile import diagnose
 from seiche.backends.program import Sparse
 from seiche.cli.faults import in_their_words
-from seiche.cli.load import node_of, nodes_of, settings, streams
+from seiche.cli.load import How, node_of, nodes_of, program_of, settings, streams
 from seiche.errors import Diagnostic, SeicheError
 from seiche.ir import tree
 
@@ -37,6 +36,13 @@ Where = Annotated[
 Set = Annotated[
     list[str], typer.Option("--set", metavar="NAME=VALUE", help="an argument that is no stream")
 ]
+Memory = Annotated[
+    str | None, typer.Option(metavar="BYTES", help="a budget for an instance, such as 64KiB")
+]
+Deadline = Annotated[
+    str | None, typer.Option(metavar="OPS", help="operations of the worst tick, or such as 2.5x")
+]
+Monitors = Annotated[bool, typer.Option(help="with the checks of contracts, or without")]
 TargetOption = Annotated[str, typer.Option(help="interp (numpy, the meaning) or c")]
 Data = Annotated[
     Path | None,
@@ -109,13 +115,16 @@ def run(
     mcap: Mcap = None,
     watch: Watch = [],  # noqa: B006
     tick: TickS = 1e-3,
+    memory: Memory = None,
+    deadline: Deadline = None,
+    monitors: Monitors = True,
     set_: Set = [],  # noqa: B006
 ) -> None:
     """Runs a node over streams and prints its results."""
     from seiche.cli.contracts import Files, record_command
 
     with diagnosed(), err.status("tracing, checking, compiling"):
-        program = compiled(node_of(target_node), target=target, **settings(set_))  # type: ignore[arg-type]
+        program = program_of(target_node, How(memory, deadline, monitors, set_), target)
         inputs = streams(program, data, ticks, seed)
         given = list(program.signature.inputs.unflatten(inputs).values())
         record_command(program, given, ticks, Files(vcd, mcap, tuple(watch), tick))
@@ -205,13 +214,16 @@ def falsify_(
 def compile_(
     target_node: Where,
     directory: Annotated[Path, typer.Option("--out", help="where the files go")] = Path("build"),
+    memory: Memory = None,
+    deadline: Deadline = None,
+    monitors: Monitors = True,
     set_: Set = [],  # noqa: B006
 ) -> None:
     """Writes a node as C99: NAME.h, NAME.c and NAME_weights.c."""
     from seiche.backends.c.source import write_sources
 
     with diagnosed():
-        program = compiled(node_of(target_node), **settings(set_))
+        program = program_of(target_node, How(memory, deadline, monitors, set_))
         files = write_sources(program, directory)
     for file in files:
         out.print(f"{file}  {file.stat().st_size:,} B")
@@ -240,13 +252,17 @@ def deploy(
         str | None, typer.Option(help="zig or gcc; the first that is there")
     ] = None,
     against: Annotated[str, typer.Option(help="interp, or c for long runs")] = "interp",
+    memory: Memory = None,
+    deadline: Deadline = None,
+    monitors: Monitors = True,
     set_: Set = [],  # noqa: B006
 ) -> None:
     """Builds a node for a target: prints its memory table, writes a folder (--out), runs it in an emulator (--run)."""
     from seiche.cli import deploying as d
 
     with diagnosed(), err.status("compiling for the target"):
-        program = d.program_of(target_node, set_, weights)
+        how = How(memory, deadline, monitors, set_)
+        program = d.with_weights_of(program_of(target_node, how), weights)
         given = d.Streams(data, ticks, seed)
         agreed = d.deploy_command(program, target, compiler, directory, run, given, against, plain)  # type: ignore[arg-type]
     if not agreed:
@@ -264,7 +280,7 @@ def weights(
     from seiche.cli import deploying as d
 
     with diagnosed():
-        program = d.program_of(target_node, set_)
+        program = program_of(target_node, How(set_=set_))
         given = None if data is None else d.Streams(data, 0, 0)
         d.weights_command(program, file, given, plain)
 
@@ -278,6 +294,9 @@ def report(
     stack: Annotated[
         bool, typer.Option("--stack", help="bound the stack of a step too, as gcc compiles it here")
     ] = False,
+    memory: Memory = None,
+    deadline: Deadline = None,
+    monitors: Monitors = True,
     set_: Set = [],  # noqa: B006
 ) -> None:
     """Prints what a node costs: bytes, operations, sweeps, latency, per node and per line."""
@@ -285,7 +304,7 @@ def report(
     from seiche.backends.c.source import sources_of
 
     with diagnosed():
-        program = compiled(node_of(target_node), **settings(set_))
+        program = program_of(target_node, How(memory, deadline, monitors, set_))
         found = program.report()
         out.print(str(found), markup=False, highlight=False, soft_wrap=True)
         if stack:

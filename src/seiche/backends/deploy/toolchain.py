@@ -51,7 +51,7 @@ class Toolchain:
 def toolchain(target: Target, make: Make | None = None) -> Toolchain:
     """The compiler for a target: the one asked for, else the first that runs; raises SE901, or SE904 for a target without one."""
     if is_host(target):
-        compiler = find_compiler()
+        compiler = find_compiler() if make is None else _first(target, [_known(make)])[1]
         return Toolchain(compiler, tuple(f for f in flags(compiler) if f != "-shared"))
     allowed = MAKES if make is None else (make,)
     asked: list[Make] = [m for m in allowed if m in target.tables]
@@ -59,11 +59,23 @@ def toolchain(target: Target, make: Make | None = None) -> Toolchain:
         tables = " or ".join(f"[{m}]" for m in allowed)
         what = f"target {target.name!r} names no compiler"
         raise fail("SE904", what, NOWHERE, f"its file has no table {tables}")
+    return _with_flags(target, *_first(target, asked))
+
+
+def _known(make: Make) -> Make:
+    if make not in MAKES:
+        hint = f"it is {' or '.join(MAKES)}; without one, the host's is that of $CC"
+        raise fail("SE904", f"there is no compiler {make!r} for the host", NOWHERE, hint=hint)
+    return make
+
+
+def _first(target: Target, asked: Sequence[Make]) -> tuple[Make, Compiler]:
+    """The first of these compilers that runs; raises SE901."""
     for one in asked:
         for command in _commands(target, one):
             version = version_of(command)
             if version is not None:
-                return _with_flags(target, one, Compiler(command, version))
+                return one, Compiler(command, version)
     raise _missing(target, asked)
 
 
@@ -75,11 +87,16 @@ def is_host(target: Target) -> bool:
 def _commands(target: Target, make: Make) -> list[tuple[str, ...]]:
     """The commands that may be that compiler."""
     if make == "gcc":
-        path = shutil.which(str(target.tables["gcc"]["command"]))
+        path = shutil.which(_gcc(target))
         return [] if path is None else [(path,)]
     wheel = importlib.util.find_spec("ziglang") is not None
     found = shutil.which("zig")
     return [(sys.executable, "-m", "ziglang", "cc")] * wheel + [(str(found), "cc")] * bool(found)
+
+
+def _gcc(target: Target) -> str:
+    """The command of a target's gcc; the host names none."""
+    return str(target.tables.get("gcc", {}).get("command", "gcc"))
 
 
 def _with_flags(target: Target, make: Make, compiler: Compiler) -> Toolchain:
@@ -100,9 +117,7 @@ def roots(target: Target) -> tuple[str, ...]:
 
 
 def _missing(target: Target, asked: Sequence[Make]) -> SeicheError:
-    names = {"zig": "the wheel `ziglang`, and zig on PATH"}
-    if "gcc" in target.tables:
-        names["gcc"] = f"{target.tables['gcc']['command']} on PATH"
+    names = {"zig": "the wheel `ziglang`, and zig on PATH", "gcc": f"{_gcc(target)} on PATH"}
     hint = '`pip install "seiche[deploy]"` brings a compiler for every target'
     tried = f"tried: {', '.join(names[m] for m in asked)}"
     return fail("SE901", f"no C compiler for {target.name} was found", NOWHERE, tried, hint=hint)
