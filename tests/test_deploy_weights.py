@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,54 @@ def test_what_was_learned_goes_on_elsewhere(tmp_path: Path) -> None:
     np.testing.assert_array_equal(device.run(*lessons(seed=1)), wanted)
     fresh = sc.compile(learner).run(*lessons(seed=1))
     assert (fresh != wanted).any()
+
+
+OPTIMISER = learn.Adam(rate=lambda step: 0.1 / (1.0 + 0.5 * step.to(f32)))
+
+
+@node
+def adaptive(x: f32[8], y: i32) -> f32:
+    w, m = state(MODEL.init(key=0)), state(OPTIMISER.init(MODEL.init(key=0)))
+    loss, dw = sc.value_and_grad(lambda w: learn.cross_entropy(MODEL(w, x), y))(w)
+    w.next, m.next = OPTIMISER.update(dw, m, w)
+    return loss
+
+
+def test_an_optimiser_goes_on_in_bits(tmp_path: Path) -> None:
+    """With its count of steps, of which bias correction and schedules are made."""
+    one = sc.compile(adaptive)
+    one.run(*lessons(7))
+    sc.save_weights(one, tmp_path / "w")
+    wanted, saved = one.run(*lessons(9, seed=1)), load_file(tmp_path / "w")
+    assert saved["m_step"] == 7 and saved.keys() == set(one.state)
+    for target in ("interp", "c"):
+        other = sc.load_weights(sc.compile(adaptive, target=target), tmp_path / "w")
+        np.testing.assert_array_equal(other.run(*lessons(9, seed=1)), wanted)
+    del saved["m_step"]
+    save_file(saved, tmp_path / "w")
+    without = sc.load_weights(sc.compile(adaptive), tmp_path / "w")
+    assert (without.run(*lessons(9, seed=1)) != wanted).any()
+
+
+def test_numbers_that_belong_to_a_run_are_no_parameters(tmp_path: Path) -> None:
+    """What a reset sets back to stays what it was; states of one name are told apart as `program.state` does."""
+
+    @node
+    def counts(x: f32, again: sc.bool_) -> tuple[f32, f32, f32]:
+        def total(**how: Any) -> Any:
+            n = state(0.0, **how)
+            n.next = n + x
+            return n
+
+        return total(reset=again), total(), x - sc.fby(0.0, x)
+
+    program = sc.compile(counts)
+    program.run(np.float32([1, 2, 4]), np.array([False, False, True]))
+    assert {n: float(x) for n, x in program.state.items() if n.startswith("n")} == {"n": 4, "n#2": 7}  # fmt: skip
+    sc.save_weights(program, tmp_path / "w")
+    assert {n: float(x) for n, x in load_file(tmp_path / "w").items()} == {"n#2": 7}
+    there = sc.load_weights(program, tmp_path / "w")
+    assert [float(y) for y in there.step(1.0, True)] == [0.0, 7.0, 1.0]
 
 
 def test_the_file_is_one_that_others_read(tmp_path: Path) -> None:
@@ -176,6 +225,32 @@ def test_values_that_the_format_does_not_have() -> None:
         with_weights(traced, {name: np.float32([1.0, 1.0001])})
 
 
+def test_nan_is_refused_and_infinity_is_a_value(tmp_path: Path) -> None:
+    """The same rule as for saved states, on either way in."""
+
+    @node
+    def lowest(x: f32[2]) -> f32[2]:
+        least = state(np.full(2, np.inf, np.float32))
+        least.next = sc.minimum(least, x)
+        return least.next
+
+    for bad in (False, True):
+        program = sc.compile(lowest)
+        program.step(np.float32([np.nan if bad else 1.0, np.inf]))
+        program.state.save(tmp_path / "s")
+        sc.save_weights(program, tmp_path / "w")
+        fresh = sc.compile(lowest)
+        if bad:
+            (text,) = refused(fresh, tmp_path / "w")
+            assert "1 NaN" in text
+            with pytest.raises(SeicheError, match="1 NaN"):
+                fresh.state.load(tmp_path / "s")
+        fresh.state.load(tmp_path / "s", allow_nan=bad)
+        there = sc.load_weights(fresh, tmp_path / "w", allow_nan=bad)
+        for one in (fresh, there):
+            np.testing.assert_array_equal(one.state["least"], program.state["least"])
+
+
 def test_damaged_and_absent_files(tmp_path: Path) -> None:
     program = sc.compile(learner)
     assert "there is no file" in refused(program, tmp_path / "none")[0]
@@ -186,9 +261,16 @@ def test_damaged_and_absent_files(tmp_path: Path) -> None:
         assert "damaged" in refused(program, tmp_path / "cut")[0]
 
 
-def test_saving_is_whole_or_not_at_all(tmp_path: Path) -> None:
-    with pytest.raises(OSError):
-        sc.save_weights(sc.compile(learner), tmp_path / "no" / "such" / "folder")
+def test_saving_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    program = sc.compile(learner)
+    recorded = sc.record(learner, *lessons(3))
+    for write in (partial(sc.save_weights, program), program.state.save, recorded.save, recorded.vcd, recorded.mcap):  # fmt: skip
+        for path, said in (("no/such/file", "no folder no/such"), (".", "it is a folder"), ("", "it is a folder"),
+                           ("n" * 300, "too long")):  # fmt: skip
+            with pytest.raises(SeicheError, match=said) as caught:
+                write(path)
+            assert caught.value.code == "SE914" and f"{path or '``'} cannot be written" in str(caught.value)  # fmt: skip
     assert not list(tmp_path.iterdir())
 
 

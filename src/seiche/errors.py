@@ -70,7 +70,7 @@ CODES: dict[str, str] = {
     "SE911": "a processor cannot be emulated",
     "SE912": "a deadline that cannot hold",
     "SE913": "a frame closed before the work of the one before was done",
-    "SE914": "a file is in the way",
+    "SE914": "a file cannot be written",
 }
 
 

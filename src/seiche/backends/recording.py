@@ -10,13 +10,13 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from seiche.backends.compile import Target, Traceable, compile, executor_of
 from seiche.backends.contracts import shown, unmonitored
+from seiche.backends.files import whole
 from seiche.backends.inputs import Signature
 from seiche.backends.program import Program, Sparse
 from seiche.errors import NOWHERE, fail
@@ -100,7 +100,7 @@ class Recording:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the inputs by name to a .npz, which `seiche run --data` replays."""
         given = {s.name: s.values for s in self.tracks if s.kind == "input"}
-        with Path(path).open("wb") as file:
+        with whole(path) as place, place.open("wb") as file:
             np.savez(file, **given)  # pyright: ignore[reportArgumentType]
 
     def vcd(
@@ -113,7 +113,8 @@ class Recording:
         """
         from seiche.backends.vcd import write
 
-        write(self, Path(path), tick_s, elements_max)
+        with whole(path) as place:
+            write(self, place, tick_s, elements_max)
 
     def mcap(self, path: str | os.PathLike[str], tick_s: float = 1e-3) -> None:
         """Writes an MCAP file for Foxglove and others: a topic per stream, a JSON message per tick at which it is there.
@@ -122,7 +123,8 @@ class Recording:
         """
         from seiche.backends.mcap import write
 
-        write(self, Path(path), tick_s)
+        with whole(path) as place:
+            write(self, place, tick_s)
 
 
 def record(

@@ -1,7 +1,7 @@
 """Saved states: a numpy .npz with a JSON header that says whose state it is; checked in full before anything changes.
 
 A state is a dict from name to array, in carriers. Whatever does not fit is SE902: another program, a damaged file, missing
-or unknown names, other shapes or dtypes, values that the format does not have, NaN.
+or unknown names, other shapes or dtypes, values that the format does not have, NaN. Infinities are values: a lowest so far starts there.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from seiche.backends.files import whole
 from seiche.errors import NOWHERE, Loc, SeicheError, fail
 from seiche.ir.op import AnyArray
 from seiche.numbers.formats import Type
@@ -93,17 +93,11 @@ def fitting(name: str, value: Any, type: Type, loc: Loc, allow_nan: bool) -> Any
 
 
 def write(path: str | os.PathLike[str], header: Header, state: Mapping[str, AnyArray]) -> None:
-    """Writes the whole file or, if that fails, nothing."""
-    target = Path(path)
+    """Writes the whole file or, if that fails, nothing; raises SE914."""
     text = np.frombuffer(json.dumps(asdict(header)).encode(), np.uint8)
     arrays = {f"state{i}": state[name] for i, (name, _) in enumerate(header.states)}
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, header=text, **arrays)  # pyright: ignore[reportArgumentType]
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as place, place.open("wb") as file:
+        np.savez(file, header=text, **arrays)  # pyright: ignore[reportArgumentType]
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Header, dict[str, AnyArray]]:

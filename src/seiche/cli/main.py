@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from seiche.backends.compile import diagnose
+from seiche.backends.files import whole
 from seiche.backends.program import Sparse
 from seiche.cli.faults import in_their_words
 from seiche.cli.load import How, node_of, nodes_of, program_of, settings, streams
@@ -145,7 +146,9 @@ def run(
         f"{count} ticks, {spent / max(count, 1) * 1e6:.2f} µs per tick ({target})", style="dim"
     )
     if save is not None:
-        np.savez(save, **{k: v.values if isinstance(v, Sparse) else v for k, v in named.items()})  # type: ignore[arg-type]
+        arrays = {k: v.values if isinstance(v, Sparse) else v for k, v in named.items()}
+        with diagnosed(), whole(save) as place, place.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def _is_result(x: Any) -> bool:

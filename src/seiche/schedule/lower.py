@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import assert_never
@@ -67,21 +68,35 @@ class Lowered:
     @cached_property
     def states(self) -> dict[str, Equation]:
         """The top-level states by a stable name: the path of instances and the user's name."""
-        named: dict[str, Equation] = {}
-        for eq in self.node.eqs:
-            if isinstance(eq.rhs, Fby):
-                stem = "/".join((*eq.out.scope, eq.out.name))
-                count, name = 1, stem
-                while name in named:
-                    count, name = count + 1, f"{stem}#{count + 1}"
-                named[name] = eq
-        return named
+        return states_of(self.node)
 
     @cached_property
     def initial(self) -> dict[str, AnyArray]:
         """What the states hold before the first tick."""
         defs = self.node.definitions()
         return {name: initial_value(eq, defs) for name, eq in self.states.items()}
+
+
+def states_of(node: Node) -> dict[str, Equation]:
+    """The top-level states of a node by name, in their order; those of one name are numbered."""
+    named: dict[str, Equation] = {}
+    for eq in node.eqs:
+        if isinstance(eq.rhs, Fby):
+            stem = "/".join((*eq.out.scope, eq.out.name))
+            named[free_name(stem, named)] = eq
+    return named
+
+
+def free_name(stem: str, taken: Collection[str]) -> str:
+    """The name, numbered where it is taken.
+
+    >>> free_name("w", ["w", "w#2"])
+    'w#3'
+    """
+    count, name = 1, stem
+    while name in taken:
+        count, name = count + 1, f"{stem}#{count + 1}"
+    return name
 
 
 def initial_value(state: Equation, defs: dict[Var, Equation]) -> AnyArray:

@@ -1,8 +1,10 @@
 """Weights as files of safetensors: the arrays that a program is made with, by name, out to a file and in from one.
 
-A parameter is an array of the user's. One that a state starts from goes by the state's name, another by the variable that holds it
-(`lang.holders`); it is one parameter however often the program uses it, and whatever is computed from it before the first tick
-follows it. Loading puts other values in their places and compiles again. Nothing changes where a file does not fit.
+A parameter is an array of the user's, or the number that a state starts from. What a state starts from goes by the state's name, another
+array by the variable that holds it (`lang.holders`); it is one parameter however often the program uses it, and whatever is computed from
+it before the first tick follows it. Loading puts other values in their places and compiles again. Nothing changes where a file does not fit.
+
+A number that a reset sets back to (a count of an episode's ticks) is no parameter: it belongs to a run, and a reset must go on to give it.
 """
 
 from __future__ import annotations
@@ -16,18 +18,21 @@ from typing import Any
 import numpy as np
 
 from seiche.backends import saved
+from seiche.backends.files import whole
 from seiche.backends.program import Program
 from seiche.errors import NOWHERE, Diagnostic, Loc, SeicheError, fail
+from seiche.ir import core
 from seiche.ir.core import Call, Equation, Fby, Frame, Lit, Node, Origin, Scan, Var, walk
 from seiche.ir.op import AnyArray
 from seiche.numbers.formats import Type
+from seiche.schedule.lower import free_name, states_of
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """An array that a program is made with: that a state starts from, or that was given by that name.
+    """A value that a program is made with: that a state starts from, or that was given by that name.
 
-    One that repeats a single number (a fresh bias, a filter's empty memory) may be missing in a file.
+    A number, or an array that repeats a single number (a fresh bias, a filter's empty memory), may be missing in a file.
     """
 
     name: str
@@ -59,22 +64,21 @@ def parameters(node: Node) -> dict[str, Parameter]:
     >>> sorted(parameters(line.trace().node))
     ['table', 'w']
     """
+    names: dict[Var | str, str] = {eq.out: n for n, eq in states_of(core.live(node)).items()}
     found: dict[str, Parameter] = {}
     sources = set[Var | str]()
-    for eq, state in _arrays(node):
+    for eq, state in _literals(node):
         for stem, value, type, loc, source in _named(eq, state):
             if source in sources:
                 continue
-            count, name = 1, stem
-            while name in found:
-                count, name = count + 1, f"{stem}#{count + 1}"
+            name = names.get(source) or free_name(stem, {*found, *names.values()})
             sources.add(source)
             found[name] = Parameter(name, value, type, loc, source)
     return found
 
 
 def _named(eq: Equation, state: Var | None) -> Iterator[tuple[str, AnyArray, Type, Loc, Var | str]]:
-    """What a literal makes a parameter: the array that a state starts from, or those of the user's that it was computed from."""
+    """What a literal makes a parameter: what a state starts from, or those of the user's that it was computed from."""
     assert isinstance(eq.rhs, Lit)
     if state is not None:
         yield "/".join((*state.scope, state.name)), eq.rhs.value, state.type, state.loc, state
@@ -83,46 +87,60 @@ def _named(eq: Equation, state: Var | None) -> Iterator[tuple[str, AnyArray, Typ
             yield g.name, g.value, g.type, g.loc, g.name
 
 
-def _arrays(node: Node) -> Iterator[tuple[Equation, Var | None]]:
-    """The literals that are arrays, in the node and its bodies, each with the state that starts from it."""
+def _literals(node: Node) -> Iterator[tuple[Equation, Var | None]]:
+    """The literals that are arrays, in the node and its bodies, and the numbers of its states; each with the state that starts from it."""
     for one in walk(node):
         starts = {e.rhs.init: e.out for e in reversed(one.eqs) if isinstance(e.rhs, Fby)}
+        numbers = _numbers(one) if one is node else set[Var]()
         for eq in one.eqs:
-            if isinstance(eq.rhs, Lit) and eq.out.type.shape:
+            if isinstance(eq.rhs, Lit) and (eq.out.type.shape or eq.out in numbers):
                 yield eq, starts.get(eq.out)
+
+
+def _numbers(node: Node) -> set[Var]:
+    """The numbers that a `state` starts from, once: they have its name. (What `fby` or `pre` remember belongs to a run.)"""
+    memories = ((eq.out, eq.rhs) for eq in node.eqs if isinstance(eq.rhs, Fby))
+    return {
+        memory.init
+        for out, memory in memories
+        if memory.init is not None and memory.reset is None
+        and not out.type.shape and memory.init.name == out.name
+    }  # fmt: skip
 
 
 def save_weights(program: Program, path: str | os.PathLike[str]) -> None:
     """Writes a program's parameters to a file of safetensors: what states hold now, and constants. The whole file or nothing.
 
-    Arrays are in the carriers of their formats; the metadata names program and formats. Raises SE904 without the extra `deploy`.
+    Arrays are in the carriers of their formats; the metadata names program and formats. An optimiser's states are states too, so that a
+    learner goes on from the file. What belongs to a run alone is not in it: frames that have begun, numbers that a reset sets back, what
+    `fby` and `pre` remember; `program.state.save` writes all of that, for the same program. Raises SE904 without the extra `deploy`,
+    SE914 where the file cannot be written.
     """
     found = parameters(program.node)
     now = dict(program.state)
     tensors = {n: _current(p, now) for n, p in found.items()}
     about = {"program": program.node.name, **{n: str(p.type) for n, p in found.items()}}
-    target = Path(path)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(_library().save(tensors, metadata=about))
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    data = _library().save(tensors, metadata=about)
+    with whole(path) as place:
+        place.write_bytes(data)
 
 
 def _current(p: Parameter, states: Mapping[str, AnyArray]) -> AnyArray:
     """The value of a parameter: of the state that began as it, where that can be read."""
     found = None if isinstance(p.source, str) else states.get(p.name)
     usable = found is not None and found.shape == p.value.shape
-    return np.ascontiguousarray(found if usable else p.value)
+    return np.array(found if usable else p.value, order="C")
 
 
-def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
+def load_weights(
+    program: Program, path: str | os.PathLike[str], allow_nan: bool = False
+) -> Program:
     """The program with the parameters of a file, compiled as it was (target, budget, deadline, monitors), before its first tick.
 
-    Raises SE910, naming all that does not fit: names that are missing or unknown, other shapes, dtypes or formats.
+    Raises SE910, naming all that does not fit: names that are missing or unknown, other shapes, dtypes or formats. As in saved states,
+    infinities are values like others, and NaN is refused unless `allow_nan`.
     """
-    return program.remade(with_weights(program.node, read(path), path))
+    return program.remade(with_weights(program.node, read(path), path, allow_nan))
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, AnyArray]:
@@ -140,7 +158,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, AnyArray]:
 
 
 def with_weights(
-    node: Node, tensors: Mapping[str, AnyArray], path: str | os.PathLike[str] = "the file"
+    node: Node,
+    tensors: Mapping[str, AnyArray],
+    path: str | os.PathLike[str] = "the file",
+    allow_nan: bool = False,
 ) -> Node:
     """A logical node with other values of its parameters; raises SE910."""
     found = parameters(node)
@@ -149,10 +170,12 @@ def with_weights(
     for name in found.keys() & tensors.keys():
         p = found[name]
         try:
-            values[p.source] = saved.fitting(name, tensors[name], p.type, p.loc, allow_nan=False)
+            values[p.source] = saved.fitting(name, tensors[name], p.type, p.loc, allow_nan)
         except SeicheError as error:
-            why = error.diagnostics[0].what.replace("state `", "parameter `", 1)
-            faults.append(Diagnostic("SE910", why, p.loc))
+            wrong = error.diagnostics[0]
+            what = wrong.what.replace("state `", "parameter `", 1)
+            hint = wrong.hint.replace("load(", "load_weights(")
+            faults.append(Diagnostic("SE910", what, p.loc, hint=hint))
     if faults:
         raise SeicheError(sorted(faults, key=lambda d: (d.where.file, d.where.line)))
     everything = {p.source: p.value for p in found.values()} | values

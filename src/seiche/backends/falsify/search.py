@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from seiche.backends.contracts import shown
 from seiche.backends.falsify.shrink import shrunk
 from seiche.backends.falsify.signals import Anything, Range, Signal
 from seiche.backends.falsify.trial import Inputs, Outcome, Trial
+from seiche.backends.files import whole
 from seiche.backends.program import Program
 from seiche.backends.recording import Recording, record
 from seiche.errors import NOWHERE, InternalError, SeicheError, fail
@@ -51,7 +51,7 @@ class Counterexample:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the inputs by the names of the node's streams to a .npz, which `seiche run FILE:NODE --data` replays."""
-        with Path(path).open("wb") as file:
+        with whole(path) as place, place.open("wb") as file:
             np.savez(file, **dict(zip(self.names, self.inputs.values(), strict=True)))  # pyright: ignore[reportArgumentType]
 
 
