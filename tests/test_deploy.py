@@ -26,6 +26,7 @@ from seiche.backends.deploy.harness import Job, Outcome, Reader, outcome
 from seiche.backends.deploy.pages import DEVIATIONS
 from seiche.backends.deploy.replay import replay_file
 from seiche.backends.inputs import whole_stream
+from seiche.cli.load import node_of
 from seiche.errors import InternalError, SeicheError
 from seiche.schedule.lower import lower
 from seiche.schedule.machine import schedule
@@ -190,6 +191,57 @@ def test_lines_of_c_belong_to_the_note_above(tmp_path: Path) -> None:
     assert source[owner["monitor.c", layer]].startswith("seen = ")
     assert "surprise" in source[owner["monitor.c", written]] or "usual" in source[owner["monitor.c", written]]  # fmt: skip
     assert ("monitor.c", 1) not in owner
+
+
+BOUNDED = """\
+import seiche as sc
+from seiche import f32, node, state
+
+LIMIT = 30.0  # REQ-1
+
+@node
+def bounded(x: f32,
+            scale: float = 2.0) -> dict[str, f32]:  # REQ-2
+    top = LIMIT  # REQ-3
+    # REQ-4: what is read is bounded
+    y = sc.minimum(
+        x, top)  # REQ-5
+
+    def cell(top):
+        k = top * scale
+        return k  # REQ-6
+
+    mean = state(0.0)
+    mean.next = 0.5 * (mean + y)
+    w = cell(y)
+    return {"mean": mean.next,  # REQ-7
+            "w": w,  # REQ-8
+            "z": y + w}  # REQ-9
+
+def other(x):
+    # REQ-10 of what this program does not use
+    return x  # REQ-11
+"""
+
+
+def test_requirements_beside_lines_without_equations(tmp_path: Path) -> None:
+    """A number, a return of what has been computed, the rest of a statement, a comment: each leads to the lines that it speaks of."""
+    (tmp_path / "bounded.py").write_text(BOUNDED)
+    program = sc.compile(node_of(str(tmp_path / "bounded.py")))
+    done = sc.deploy(program, tmp_path / "out")
+    lines = {tag: line for line in done.trace.lines for tag in line.requirements}
+    wanted = {"REQ-1": {11}, "REQ-2": {7}, "REQ-3": {11}, "REQ-4": {11}, "REQ-5": {11}, "REQ-6": {15},
+              "REQ-7": {18, 19}, "REQ-8": {11, 15}, "REQ-9": {23}}  # fmt: skip
+    assert lines.keys() == wanted.keys()
+    traced = {line.loc.line: line for line in done.trace.lines}
+
+    def reached(n: int) -> set[int]:
+        """The lines with C that a line leads to."""
+        return {n} if traced[n].spans and not traced[n].within else {at.line for at in traced[n].within}  # fmt: skip
+
+    for tag, about in wanted.items():
+        assert reached(lines[tag].loc.line) == {k for n in about for k in reached(n)} != set(), tag
+    assert "| REQ-8 |" in (tmp_path / "out" / "TRACE.md").read_text()
 
 
 def test_requirements_are_read_from_comments(tmp_path: Path) -> None:

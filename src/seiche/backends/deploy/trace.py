@@ -1,7 +1,8 @@
 """Which C comes from which line of the user's, both ways; from the notes that the printer leaves in the C.
 
 A line of C belongs to the note above it, up to the next one or to the end of the block; a note names several lines of the user's
-where they are computed in one loop. What is computed within its readers has no lines of its own: it is traced to those that read it.
+where they are computed in one loop. What is computed within its readers has no lines of its own: it is traced to those that read it. So are lines without equations that name
+requirements, to the lines that they speak of.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from seiche.backends.c.printer import Sources
+from seiche.backends.deploy.requirements import beside, tags
 from seiche.errors import Loc
 from seiche.ir.core import Node, operands, walk
 from seiche.schedule.lower import Lowered
@@ -21,7 +23,6 @@ from seiche.schedule.lower import Lowered
 NOTE = re.compile(r"^( *)/\* (.*) \*/$")
 PLACE = re.compile(r"(?:^|; )([^:;]+:\d+): ")
 MEMBER = re.compile(r"/\* .*, ([^:,]+:\d+) \*/$")
-TAG = re.compile(r"\b[A-Z][A-Z0-9]*-\d+(?:\.\d+)*\b")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Line:
     @property
     def requirements(self) -> tuple[str, ...]:
         """Tags such as REQ-7 in the comment of the line."""
-        return tuple(TAG.findall(self.loc.source.partition("#")[2]))
+        return tags(self.loc.source)
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,11 @@ def trace(lowered: Lowered, sources: Sources) -> Trace:
         Line(at, tuple(spans.get(at, ())), () if at in computed else _within(at, readers, computed))
         for at in locs.values()
     ]
+    for at, spoken in beside(locs.values()).items():
+        near = {
+            c for x in spoken for c in ((x,) if x in computed else _within(x, readers, computed))
+        }
+        lines.append(Line(at, (), _ordered(near)))
     return Trace(tuple(sorted(lines, key=lambda x: (x.loc.file, x.loc.line))))
 
 
@@ -185,4 +191,8 @@ def _within(at: Loc, readers: Mapping[Loc, set[Loc]], computed: set[Loc]) -> tup
                 found.add(reader)
             else:
                 todo.append(reader)
-    return tuple(sorted(found, key=lambda x: (x.file, x.line)))
+    return _ordered(found)
+
+
+def _ordered(locs: Iterable[Loc]) -> tuple[Loc, ...]:
+    return tuple(sorted(locs, key=lambda x: (x.file, x.line)))
