@@ -7,6 +7,7 @@ import pytest
 
 import seiche as sc
 from seiche import learn
+from seiche.errors import SeicheError
 from seiche.learn import initialise
 from seiche.learn.layer import lowest
 from seiche.numbers.random import Key
@@ -149,7 +150,7 @@ def test_dropout_passes_gradients_where_it_keeps():
 def test_no_dropout_at_rate_0_and_none_at_1():
     x = random(1, 8)
     same(run(lambda x: learn.Dropout(0.0)(Key.of(0).words, x), x[None])[0], x)
-    with pytest.raises(ValueError, match=r"1\.0"):
+    with pytest.raises(SeicheError, match=r"SE112.*rate is 1\.0"):
         learn.Dropout(1.0)
 
 

@@ -23,6 +23,7 @@ CODES: dict[str, str] = {
     "SE109": "an argument does not fit the node",
     "SE110": "a static value is needed here, not a stream",
     "SE111": "a node returns something that is no tree of streams",
+    "SE112": "a setting is out of its range",
     # types
     "SE201": "shapes or formats do not fit",
     "SE202": "an index is out of range or not supported",

@@ -10,6 +10,7 @@ from seiche.lang import functions as f
 from seiche.lang.stream import Stream
 from seiche.learn.layer import Params
 from seiche.learn.optimiser import Rate, average, counted, counter, descend, rate_now, zeros_like
+from seiche.learn.ranges import FADING, NOT_NEGATIVE, check
 from seiche.numbers.formats import f32
 
 
@@ -35,6 +36,11 @@ class Adam:
     b1: float = 0.9
     b2: float = 0.999
     epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        check(
+            "Adam", vars(self), rate=NOT_NEGATIVE, b1=FADING, b2=FADING, epsilon=NOT_NEGATIVE,
+        )  # fmt: skip
 
     def init(self, params: Params) -> Params:
         """Moments of zero, at step 0."""

@@ -8,6 +8,7 @@ from seiche.ir import tree
 from seiche.learn.adam import Adam
 from seiche.learn.layer import Params
 from seiche.learn.optimiser import Rate, descend, rate_now
+from seiche.learn.ranges import FADING, NOT_NEGATIVE, check
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class AdamW:
     b2: float = 0.999
     epsilon: float = 1e-8
     decay: float = 1e-2
+
+    def __post_init__(self) -> None:
+        check(
+            "AdamW", vars(self), rate=NOT_NEGATIVE, b1=FADING, b2=FADING, epsilon=NOT_NEGATIVE, decay=NOT_NEGATIVE,
+        )  # fmt: skip
 
     @property
     def adam(self) -> Adam:

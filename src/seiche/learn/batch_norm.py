@@ -11,6 +11,7 @@ from seiche.lang.memory import last, state
 from seiche.lang.stream import Stream
 from seiche.learn import initialise
 from seiche.learn.layer import Params, Seed
+from seiche.learn.ranges import COUNT, NOT_NEGATIVE, SHARE, check
 from seiche.numbers.formats import Format, f32
 
 
@@ -38,6 +39,11 @@ class BatchNorm:
     rate: float = 0.1
     epsilon: float = 1e-5
     format: Format = f32
+
+    def __post_init__(self) -> None:
+        check(
+            "BatchNorm", vars(self), size=COUNT, rate=SHARE, epsilon=NOT_NEGATIVE,
+        )  # fmt: skip
 
     def init(self, key: Seed = 0) -> Params:
         """Fresh parameters."""

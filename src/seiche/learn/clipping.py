@@ -8,6 +8,7 @@ from seiche.ir import tree
 from seiche.lang import functions as f
 from seiche.lang.stream import Stream
 from seiche.learn.layer import Params
+from seiche.learn.ranges import BOUND, check
 
 
 def clip_by_value(grads: Params, limit: float) -> Params:
@@ -20,6 +21,7 @@ def clip_by_value(grads: Params, limit: float) -> Params:
     >>> sc.compile(clipped).step([0.5, -3.0]).tolist()
     [0.5, -1.0]
     """
+    check("clip_by_value", {"limit": limit}, limit=BOUND)
     return tree.map_tree(lambda g: f.clip(g, -limit, limit), grads)
 
 
@@ -47,6 +49,7 @@ def clip_by_global_norm(grads: Params, limit: float) -> Params:
     >>> sc.compile(clipped).step([3.0, 4.0]).round(3)
     array([0.6, 0.8], dtype=float32)
     """
+    check("clip_by_global_norm", {"limit": limit}, limit=BOUND)
     norm = global_norm(grads)
     factor = f.where(norm > limit, limit / f.where(norm > limit, norm, 1.0), 1.0)
     return tree.map_tree(lambda g: g * factor, grads)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from seiche.lang import functions as f
 from seiche.lang import random, trace
 from seiche.lang.stream import Stream, Tensor
+from seiche.learn.ranges import FADING, check
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,7 @@ class Dropout:
     rate: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate < 1:
-            raise ValueError(f"Dropout: the rate {self.rate} is not in [0, 1)")
+        check("Dropout", vars(self), rate=FADING)
 
     def __call__(self, key: Tensor, x: Stream) -> Stream:
         """x, thinned."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seiche.lang import functions as f
 from seiche.lang.stream import Stream, Tensor, as_stream
+from seiche.learn.ranges import FADING, POSITIVE, check
 from seiche.numbers.formats import f32
 
 
@@ -25,6 +26,7 @@ def cross_entropy(logits: Stream, label: Tensor, *, smoothing: float = 0.0) -> S
     >>> round(float(sc.compile(loss).step([0.0, 0.0], 1)), 4)
     0.6931
     """
+    check("cross_entropy", {"smoothing": smoothing}, smoothing=FADING)
     index = f.expand_dims(as_stream(label), -1)
     picked = f.squeeze(f.take_along(logits, index), -1)
     if smoothing:
@@ -81,6 +83,7 @@ def huber(y: Stream, target: Tensor, *, delta: float = 1.0) -> Stream:
     >>> [float(v) for v in sc.compile(loss).run([0.5, 2.0])]
     [0.125, 1.5]
     """
+    check("huber", {"delta": delta}, delta=POSITIVE)
     error = f.absolute(y - _real(target, y))
     near = f.minimum(error, delta)
     return f.mean(near * (error - 0.5 * near))

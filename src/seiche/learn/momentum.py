@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from seiche.ir import tree
 from seiche.learn.layer import Params
 from seiche.learn.optimiser import Rate, counted, counter, descend, rate_now, zeros_like
+from seiche.learn.ranges import FADING, NOT_NEGATIVE, check
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Momentum:
     rate: Rate = 0.01
     decay: float = 0.9
     nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        check(
+            "Momentum", vars(self), rate=NOT_NEGATIVE, decay=FADING,
+        )  # fmt: skip
 
     def init(self, params: Params) -> Params:
         """Velocities of zero."""

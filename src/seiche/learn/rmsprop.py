@@ -8,6 +8,7 @@ from seiche.ir import tree
 from seiche.lang import functions as f
 from seiche.learn.layer import Params
 from seiche.learn.optimiser import Rate, average, counted, counter, descend, rate_now, zeros_like
+from seiche.learn.ranges import FADING, NOT_NEGATIVE, check
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class RMSprop:
     rate: Rate = 1e-3
     decay: float = 0.9
     epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        check(
+            "RMSprop", vars(self), rate=NOT_NEGATIVE, decay=FADING, epsilon=NOT_NEGATIVE,
+        )  # fmt: skip
 
     def init(self, params: Params) -> Params:
         """Mean squares of zero."""

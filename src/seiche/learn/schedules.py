@@ -8,6 +8,7 @@ from math import log, pi
 from seiche.lang import functions as f
 from seiche.lang.stream import Stream, constant
 from seiche.learn.optimiser import Rate
+from seiche.learn.ranges import COUNT, NOT_NEGATIVE, POSITIVE, check
 from seiche.numbers.formats import f32
 
 
@@ -51,6 +52,11 @@ class Linear:
     stop: float
     steps: int
 
+    def __post_init__(self) -> None:
+        check(
+            "Linear", vars(self), steps=COUNT,
+        )  # fmt: skip
+
     def __call__(self, step: Stream) -> Stream:
         """The rate at that step."""
         return self.start + (self.stop - self.start) * _progress(step, self.steps)
@@ -70,6 +76,11 @@ class Warmup:
 
     steps: int
     then: Rate
+
+    def __post_init__(self) -> None:
+        check(
+            "Warmup", vars(self), steps="0..",
+        )  # fmt: skip
 
     def __call__(self, step: Stream) -> Stream:
         """The rate at that step."""
@@ -95,6 +106,11 @@ class Cosine:
     steps: int
     stop: float = 0.0
 
+    def __post_init__(self) -> None:
+        check(
+            "Cosine", vars(self), steps=COUNT,
+        )  # fmt: skip
+
     def __call__(self, step: Stream) -> Stream:
         """The rate at that step."""
         return self.stop + (self.start - self.stop) * 0.5 * (
@@ -118,6 +134,9 @@ class StepDecay:
     every: int
     factor: float
 
+    def __post_init__(self) -> None:
+        check("StepDecay", vars(self), every=COUNT, factor=NOT_NEGATIVE)
+
     def __call__(self, step: Stream) -> Stream:
         """The rate at that step."""
         return self.start * f.power(self.factor, (step // self.every).to(f32))
@@ -138,6 +157,9 @@ class ExponentialDecay:
     start: float
     every: int
     factor: float
+
+    def __post_init__(self) -> None:
+        check("ExponentialDecay", vars(self), every=COUNT, factor=POSITIVE)
 
     def __call__(self, step: Stream) -> Stream:
         """The rate at that step."""

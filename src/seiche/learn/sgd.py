@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from seiche.learn.layer import Params
 from seiche.learn.optimiser import Rate, counted, counter, descend, rate_now
+from seiche.learn.ranges import NOT_NEGATIVE, check
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class SGD:
     """
 
     rate: Rate = 0.01
+
+    def __post_init__(self) -> None:
+        check(
+            "SGD", vars(self), rate=NOT_NEGATIVE,
+        )  # fmt: skip
 
     def init(self, params: Params) -> Params:
         """The step, where the rate is a schedule."""

@@ -15,6 +15,7 @@ from seiche.learn.dense import Dense
 from seiche.learn.gru import GRU
 from seiche.learn.layer import Params, Seed
 from seiche.learn.mlp import MLP
+from seiche.learn.ranges import COUNT, check
 from seiche.numbers.random import Key
 
 
@@ -54,6 +55,11 @@ class Feedforward:
     inputs: int
     parameters: int
     hidden: int = 64
+
+    def __post_init__(self) -> None:
+        check(
+            "Feedforward", vars(self), inputs=COUNT, parameters=COUNT, hidden=COUNT,
+        )  # fmt: skip
 
     @cached_property
     def nets(self) -> dict[str, MLP]:
@@ -96,6 +102,11 @@ class Recurrent:
     parameters: int
     hidden: int = 32
     longest: float = 2.0
+
+    def __post_init__(self) -> None:
+        check(
+            "Recurrent", vars(self), inputs=COUNT, parameters=COUNT, hidden=COUNT, longest="[2, inf)",
+        )  # fmt: skip
 
     @cached_property
     def layers(self) -> dict[str, Any]:

@@ -23,11 +23,15 @@ from seiche.learn.layer import Layer, Params
 from seiche.learn.losses import huber
 from seiche.learn.mlp import MLP
 from seiche.learn.optimiser import Optimiser, Rate, average, rate_now
+from seiche.learn.ranges import BOUND, COUNT, SHARE, check
 from seiche.learn.rl.experience import Experience
 from seiche.learn.rl.keeping import kept
 from seiche.learn.rl.stream_q import Decision
 from seiche.learn.schedules import Linear
 from seiche.numbers.formats import bool_, f32
+
+CAPACITY_MAX = 1 << 24
+"""Of transitions: a row is drawn by an f32, which counts no further."""
 
 
 class Transition(NamedTuple):
@@ -51,6 +55,7 @@ def replay(row: Any, keep: Stream | bool, capacity: int) -> tuple[Any, Stream]:
     >>> rows[-1].tolist(), count.tolist()
     ([4.0, 2.0], [1, 2, 2, 2])
     """
+    check("replay", {"capacity": capacity}, capacity=f"1..{CAPACITY_MAX}")
     slot, count = state(0), state(0)
     keeps = as_stream(keep)
     slot.next = f.where(keeps, f.where(slot == capacity - 1, 0, slot + 1), slot)
@@ -107,6 +112,14 @@ class DQN:
     optimiser: Optimiser = field(default_factory=lambda: Adam(1e-3))
     network: Layer | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(
+            "DQN", vars(self), observations=COUNT, actions=COUNT, hidden=COUNT, capacity=f"1..{CAPACITY_MAX}", batch=COUNT,
+            starts="0..", train_every=COUNT, steps=COUNT, target_every=COUNT, target_rate="(0, 1]", discount=SHARE, norm_max=BOUND,
+            explore=SHARE,
+        )  # fmt: skip
+        check("DQN", vars(self), batch=f"1..{self.capacity}")
 
     @cached_property
     def net(self) -> Layer:

@@ -8,6 +8,7 @@ from seiche.lang import functions as f
 from seiche.lang import trace
 from seiche.lang.memory import state
 from seiche.lang.stream import Stream
+from seiche.learn.ranges import SHARE, check
 
 EPSILON = 1e-8
 """Added to variances before a division."""
@@ -78,6 +79,7 @@ def scaled_reward(
     >>> sc.compile(scaled).run([0.0, 1.0, 1.0], [False] * 3).round(3)
     array([0.   , 1.   , 1.428], dtype=float32)
     """
+    check("scaled_reward", {"discount": discount}, discount=SHARE)
     with trace.instance("scaled_reward"):
         earned = state(0.0, until=ended, format=reward.format)
         earned.next = f.where(opens, 0.0, discount * earned + reward)

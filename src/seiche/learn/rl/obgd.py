@@ -10,6 +10,7 @@ from seiche.lang import functions as f
 from seiche.lang.stream import Stream
 from seiche.learn.layer import Params
 from seiche.learn.optimiser import zeros_like
+from seiche.learn.ranges import POSITIVE, SHARE, check
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class ObGD:
     kappa: float | Stream = 2.0
     discount: float = 0.99
     trace: float = 0.8
+
+    def __post_init__(self) -> None:
+        check(
+            "ObGD", vars(self), rate=POSITIVE, kappa=POSITIVE, discount=SHARE, trace=SHARE,
+        )  # fmt: skip
 
     def init(self, params: Params) -> Params:
         """Traces of zero."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seiche.errors import fail
 from seiche.ir import tree
 from seiche.lang import functions as f
 from seiche.lang import random, trace
@@ -19,6 +20,7 @@ from seiche.learn.adam import Adam
 from seiche.learn.clipping import clip_by_global_norm
 from seiche.learn.layer import Params
 from seiche.learn.optimiser import Optimiser
+from seiche.learn.ranges import BOUND, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, check
 from seiche.learn.rl.actor_critic import ActorCritic, Feedforward
 from seiche.learn.rl.experience import Experience
 from seiche.learn.rl.keeping import kept
@@ -72,6 +74,7 @@ def advantage(error: Stream, ended: Stream, discount: float = 0.99, trace: float
     >>> sc.compile(gains).run([[1.0], [1.0], [1.0]], [[False], [True], [False]])[:, 0].tolist()
     [1.5, 1.0, 1.0]
     """
+    check("advantage", {"discount": discount, "trace": trace}, discount=SHARE, trace=SHARE)
     ahead = costate(np.zeros(error.shape, error.format.dtype), format=error.format)
     ahead.prev = error + f.where(ended, 0.0, discount * trace * ahead)
     return ahead.prev
@@ -88,7 +91,8 @@ class PPO:
 
     with r the ratio of an action's probability to what it was, A the advantage (of mean 0 and deviation 1 in a minibatch) and
     R = A + v the return. A network with memory (`Recurrent`) is trained by back-propagation through the rollout; minibatches
-    are then whole instances. Inputs and actions have a first length of `instances`. ValueError where minibatches are no equal parts.
+    are then whole instances. Inputs and actions have a first length of `instances`. Raises SE112 where a setting is out of its range, or
+    minibatches are no equal parts.
 
     >>> import seiche as sc
     >>> agent = sc.learn.rl.PPO(observations=2, actions=3, instances=4, ticks=8)
@@ -115,6 +119,12 @@ class PPO:
     optimiser: Optimiser = field(default_factory=lambda: Adam(3e-4, epsilon=1e-5))
     network: ActorCritic | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(
+            "PPO", vars(self), observations=COUNT, actions=COUNT, instances=COUNT, ticks=COUNT, epochs=COUNT, minibatches=COUNT, discount=SHARE,
+            trace=SHARE, clip=POSITIVE, value_weight=NOT_NEGATIVE, entropy=NOT_NEGATIVE, norm_max=BOUND,
+        )  # fmt: skip
 
     @property
     def policy(self) -> Policy:
@@ -201,11 +211,10 @@ class PPO:
     def _orders(self, key: Stream) -> Stream:
         """The indices of each minibatch, a row each: of transitions, or of instances where there is memory."""
         count = self.instances if self.remembers else self.instances * self.ticks
-        if min(self.epochs, self.minibatches) < 1 or count % self.minibatches:
-            what = "instances" if self.remembers else "transitions of a rollout"
-            raise ValueError(
-                f"PPO: {self.epochs} epochs of {self.minibatches} minibatches, which must be equal parts of {count} {what}"
-            )
+        if count % self.minibatches:
+            parts = "instances" if self.remembers else "transitions of a rollout"
+            what = f"PPO: {self.minibatches} minibatches are no equal parts of {count} {parts}"
+            raise fail("SE112", what, trace.here())
         orders = [random.permutation(k, count) for k in random.split(key, self.epochs)]
         return f.reshape(f.stack(orders), (self.epochs * self.minibatches, -1))
 

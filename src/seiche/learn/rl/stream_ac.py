@@ -14,6 +14,7 @@ from seiche.lang.grad import grad, value_and_grad
 from seiche.lang.memory import fby, state
 from seiche.lang.stream import Stream, Tensor
 from seiche.learn.layer import Layer, Params
+from seiche.learn.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, check
 from seiche.learn.rl.experience import Experience, seen
 from seiche.learn.rl.keeping import kept
 from seiche.learn.rl.network import streaming_mlp
@@ -60,6 +61,12 @@ class StreamAC:
     horizon: int | None = None
     networks: Mapping[str, Layer] | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(
+            "StreamAC", vars(self), observations=COUNT, actions=COUNT, hidden=COUNT, discount=SHARE, trace=SHARE, rate=POSITIVE,
+            kappa_policy=POSITIVE, kappa_value=POSITIVE, entropy=NOT_NEGATIVE, horizon=COUNT,
+        )  # fmt: skip
 
     @property
     def policy(self) -> Policy:

@@ -13,6 +13,7 @@ from seiche.lang.memory import state
 from seiche.lang.stream import Stream, Tensor, as_stream
 from seiche.learn.layer import Layer, Params
 from seiche.learn.optimiser import Rate, rate_now
+from seiche.learn.ranges import COUNT, POSITIVE, SHARE, check
 from seiche.learn.rl.experience import Experience, seen
 from seiche.learn.rl.keeping import kept
 from seiche.learn.rl.network import streaming_mlp
@@ -64,6 +65,12 @@ class StreamQ:
     horizon: int | None = None
     network: Layer | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(
+            "StreamQ", vars(self), observations=COUNT, actions=COUNT, hidden=COUNT, discount=SHARE, trace=SHARE, rate=POSITIVE,
+            kappa=POSITIVE, explore=SHARE, horizon=COUNT,
+        )  # fmt: skip
 
     @cached_property
     def net(self) -> Layer:
