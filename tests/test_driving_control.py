@@ -16,7 +16,18 @@ from examples.driving.drivers import guarded
 from examples.driving.health import DEGRADED, EMERGENCY, NOMINAL, RECOVERY, Readings
 from examples.driving.road import FIRST_LIMIT
 from examples.driving.sensing import REACH, SECTORS, Sensors
-from examples.driving.world import ACTIONS, BRAKE, FASTER, KEEP, LEFT, PULLS, RIGHT, SLOWER
+from examples.driving.world import (
+    ACTIONS,
+    BRAKE,
+    FASTER,
+    KEEP,
+    LEFT,
+    PULLS,
+    RIGHT,
+    SLOWER,
+    SPEED_FIRST,
+    motion,
+)
 from seiche import bool_, f32, i32
 from tests.learning import in_c
 
@@ -148,18 +159,35 @@ def test_a_new_drive_knows_nothing_of_the_last_one():
 # -------------------------------------------------------------------------------------------- modes
 
 
+OWN = ("speed", "lane", "moved", "pull")
+
+
+@sc.node
+def obedient(said: Sensors, opens: bool_, chosen: i32, broken: bool_[len(OWN)]):
+    """A car that does as it is told: what it says of its own motion is true, but where that is `broken`; the truth beside it."""
+    action, speed, lane = sc.var(i32), sc.state(SPEED_FIRST), sc.state(1)
+    mine = motion(sc.fby(KEEP, action), speed, lane, DRY)
+    speed.next, lane.next = sc.where(opens, SPEED_FIRST, mine.speed), sc.where(opens, 1, mine.lane)
+    moved, pull = sc.where(opens, 0.0, mine.moved), sc.where(opens, 0.0, mine.pull)
+    true = dict(zip(OWN, (speed.next, lane.next, moved, pull), strict=True))
+    heard = {n: sc.where(broken[i], getattr(said, n), true[n]) for i, n in enumerate(OWN)}
+    done = guarded(said._replace(**heard), opens, chosen)
+    action.define(done.action)
+    return done, true
+
+
 @lru_cache(maxsize=1)
 def watching():
-    return sc.compile(guarded, target="c")
+    return sc.compile(obedient, target="c")
 
 
-def modes(said, chosen=KEEP, opens=()):
+def modes(said, chosen=KEEP, opens=(), broken=False):
     ticks = len(said.speed)
     program = watching()
     program.reset()
-    return program.run(
-        said, np.isin(np.arange(ticks), [0, *opens]), np.full(ticks, chosen, np.int32)
-    )
+    opens, chosen = np.isin(np.arange(ticks), [0, *opens]), np.broadcast_to(np.int32(chosen), ticks)
+    broken = np.broadcast_to(np.bool_(broken), (ticks, len(OWN)))
+    return program.run(said, opens, np.array(chosen), np.array(broken))[0]
 
 
 @in_c
@@ -182,23 +210,84 @@ def broken(kind, said, some):
     elif kind == "out of range":
         gap[some] = 1e9
     elif kind == "backwards":
-        return said._replace(moved=np.where(some, -3.0, said.moved).astype(np.float32))
+        return said._replace(moved=np.full_like(said.moved, -3.0))
     elif kind == "own":
-        return said._replace(speed=np.where(some, NAN, said.speed))
+        return said._replace(speed=np.full_like(said.speed, NAN))
     return said._replace(gap=gap)
+
+
+def of_own(kind, some):
+    """Which of the car's own words are broken at these ticks, `[ticks, OWN]`."""
+    name = {"backwards": "moved", "own": "speed"}.get(kind)
+    return some[:, None] & np.array([n == name for n in OWN])
 
 
 @in_c
 @pytest.mark.parametrize("kind", ["nan", "frozen", "out of range", "backwards", "own"])
 def test_sensors_that_fail_lead_to_an_emergency_and_back_by_probation(kind):
     some = np.isin(np.arange(60), range(10, 30))
-    seen = modes(broken(kind, silence(60), some), chosen=FASTER)
+    seen = modes(broken(kind, silence(60), some), chosen=FASTER, broken=of_own(kind, some))
     order = [m for m, before in zip(seen.mode[1:], seen.mode) if m != before]
     assert order == [DEGRADED, EMERGENCY, RECOVERY, NOMINAL]
     assert (seen.mode == RECOVERY).sum() == health.PROBATION
     assert (seen.action[seen.mode == EMERGENCY] == BRAKE).all()
     assert (seen.action[seen.mode == DEGRADED] != FASTER).all()
     assert np.isfinite(seen.facts.limit).all()
+
+
+FROZEN = slice(20, 45)
+
+
+def in_motion(chosen, ticks=80):
+    """The true motion of a car with sound sensors that is told this."""
+    program = watching()
+    program.reset()
+    opens = np.arange(ticks) == 0
+    none = np.zeros((ticks, len(OWN)), np.bool_)
+    return program.run(silence(ticks), opens, np.array(np.broadcast_to(np.int32(chosen), ticks)), none)  # fmt: skip
+
+
+@in_c
+@pytest.mark.parametrize("at", ["zero", "the last"])
+@pytest.mark.parametrize("names", [("speed",), ("moved",), ("pull",), ("lane",), OWN], ids="+".join)
+def test_own_motion_that_freezes_is_noticed(names, at):
+    """Each of the car's own words by itself, and all at once; at 0 (a dead sensor) or at what they were."""
+    # Slower, faster and into other lanes all along, so that no word would stay as it is.
+    told = np.int32([FASTER, FASTER, SLOWER, LEFT, SLOWER, FASTER, RIGHT, SLOWER] * 10)
+    sound, true = in_motion(told)
+    assert (sound.mode == NOMINAL).all()
+    said = silence(80)
+    for name in names:
+        value = 0 if at == "zero" else true[name][FROZEN.start - 1]
+        said = said._replace(**{name: np.full_like(getattr(said, name), value)})
+    some = np.isin(np.arange(80), range(80)[FROZEN])
+    seen = modes(said, told, broken=some[:, None] & np.array([n in names for n in OWN]))
+    np.testing.assert_array_equal(seen.action[: FROZEN.start], sound.action[: FROZEN.start])
+    assert DEGRADED in seen.mode[FROZEN] and (seen.mode[: FROZEN.start] == NOMINAL).all()
+    assert seen.mode[-1] == NOMINAL
+
+
+@in_c
+@pytest.mark.parametrize("chosen", [KEEP, BRAKE, FASTER, SLOWER])
+def test_a_car_that_stands_or_holds_its_speed_is_not_taken_for_frozen(chosen):
+    done, true = in_motion(chosen, ticks=150)
+    assert (done.mode == NOMINAL).all()
+    resting = np.diff(true["speed"][-50:])
+    assert (resting == 0).all() and (true["speed"][-1] == 0) == (chosen in (BRAKE, SLOWER))
+
+
+@in_c
+def test_a_dead_sensor_at_speed_leads_to_an_emergency_and_the_car_stops():
+    some = np.isin(np.arange(80), range(30, 50))
+    said = silence(80)._replace(speed=np.zeros(80, np.float32))
+    broken = some[:, None] & np.array([n == "speed" for n in OWN])
+    program = watching()
+    program.reset()
+    chosen = np.full(80, KEEP, np.int32)
+    seen, true = program.run(said, np.arange(80) == 0, chosen, broken)
+    assert true["speed"][29] == SPEED_FIRST and seen.mode[31] == DEGRADED and true["speed"][45] == 0
+    order = [m for m, before in zip(seen.mode[1:], seen.mode) if m != before]
+    assert order == [DEGRADED, EMERGENCY, RECOVERY, NOMINAL]
 
 
 @in_c
@@ -330,7 +419,8 @@ def survives(ticks, seed):
     """No guarantee of the shield is broken (that would stop the run), nothing but finite facts and real actions comes out."""
     rng = np.random.default_rng(seed + 1)
     opens, chosen = rng.random(ticks) < 0.01, rng.integers(-3, 99, ticks).astype(np.int32)
-    done = watching().run(senseless(ticks, seed), opens, chosen)
+    spells = np.repeat(rng.random((ticks // 50 + 1, len(OWN))) < 0.2, 50, axis=0)[:ticks]
+    done, _ = watching().run(senseless(ticks, seed), opens, chosen, spells)
     assert set(np.unique(done.action)) <= set(range(6))
     assert (done.action[done.mode == EMERGENCY] == BRAKE).all()
     assert np.isfinite(done.facts.limit).all() and np.isfinite(done.facts.room).all()

@@ -14,7 +14,7 @@ from examples.driving.faults import failing
 from examples.driving.health import BLIND_AFTER, NOMINAL, Readings, believed, mode
 from examples.driving.sensing import AHEAD, SECTORS, Sensors
 from examples.driving.shield import Verdict, shielded
-from examples.driving.world import ACTIONS, Scene, world
+from examples.driving.world import ACTIONS, KEEP, Scene, world
 from seiche import bool_, i32, learn, node, u32
 from seiche.learn import rl
 
@@ -55,9 +55,9 @@ class Mind(NamedTuple):
     mode: sc.Stream
 
 
-def mind(said: Sensors, opens: sc.Stream) -> Mind:
-    """Of the sensors; `opens` says where a drive begins."""
-    seen = believed(said, opens)
+def mind(said: Sensors, opens: sc.Stream, done: sc.Stream, of: Conditions = DRY) -> Mind:
+    """Of the sensors; `opens` says where a drive begins, `done` is the action of the second that they are of."""
+    seen = believed(said, opens, done, of)
     blind = seen.age[AHEAD] >= BLIND_AFTER
     return Mind(seen, facts(said, seen.moved, opens), mode(seen.bad, blind))
 
@@ -122,9 +122,11 @@ class Guarded(NamedTuple):
 
 @node
 def guarded(said: Sensors, opens: bool_, chosen: i32, of: Conditions = DRY) -> Guarded:
-    """The loop without its world and its policy, for sensors of any kind; `opens` says where a drive begins."""
-    knows = mind(said, opens)
+    """The loop without its world and its policy, for sensors of any car that does as it is told; `opens` says where a drive begins."""
+    done = sc.var(i32)
+    knows = mind(said, opens, sc.fby(KEEP, done), of)
     verdict = shielded(chosen, knows.seen, knows.known, knows.mode, of=of)
+    done.define(verdict.action)
     return Guarded(verdict.action, knows.mode, knows.known)
 
 
@@ -139,11 +141,12 @@ def loop(
 ) -> tuple[Scene, Driven]:
     """World and driver, each answering the other; `seed` and `steps` are the learner's, `fault` befalls the sensors."""
     action = sc.var(i32)
-    now = world(sc.fby(0, action), key, of=of)
+    done = sc.fby(KEEP, action)
+    now = world(done, key, of=of)
     if fault is not None:
         now = now._replace(sensors=failing(now.sensors, fault))
     opens = sc.fby(True, now.ended)
-    knows = omniscient(now) if driver == "oracle" else mind(now.sensors, opens)
+    knows = omniscient(now) if driver == "oracle" else mind(now.sensors, opens, done, of)
     overridden = sc.var(bool_)
     paid = now.reward - sc.where(sc.fby(False, overridden), OVERRIDE, 0.0)
     if driver == RECURRENT:
@@ -253,9 +256,10 @@ def film(
 def dared(chosen: i32, key: u32[2], shield: bool = True, of: Conditions = DRY) -> Scene:
     """Any policy whatever, behind the shield, in the world that `key` chooses: it guarantees that nobody is hit."""
     action = sc.var(i32)
-    now = world(sc.fby(0, action), key, of=of)
-    knows = mind(now.sensors, sc.fby(True, now.ended))
-    done = shielded(chosen, knows.seen, knows.known, knows.mode, of=of).action if shield else chosen
-    action.define(done)
+    done = sc.fby(KEEP, action)
+    now = world(done, key, of=of)
+    knows = mind(now.sensors, sc.fby(True, now.ended), done, of)
+    safe = shielded(chosen, knows.seen, knows.known, knows.mode, of=of).action if shield else chosen
+    action.define(safe)
     sc.guarantee(~now.terminated, "nobody is hit")
     return now

@@ -25,7 +25,7 @@ def sensed_world(
     now = world(action, key, of=of)
     seen = features.sensed(now.sensors)
     if latched:
-        knows = mind(now.sensors, sc.fby(True, now.ended))
+        knows = mind(now.sensors, sc.fby(True, now.ended), action, of)
         seen = features.remembered(now.sensors, knows.seen, knows.known)
     return Experience(seen, now.reward, now.terminated, now.truncated)
 

@@ -7,8 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 import seiche as sc
-from examples.driving.sensing import REACH, SECTORS, Sensors
+from examples.driving.conditions import DRY, Conditions
+from examples.driving.sensing import REACH, SECTORS, Motion, Sensors
 from examples.driving.traffic import LANES, LENGTH
+from examples.driving.world import SPEED_FIRST, motion
 from seiche import f32, i32
 
 MODES = ("nominal", "degraded", "emergency", "recovery")
@@ -23,15 +25,15 @@ DOUBT, FEAR, TRUST = 0.35, 0.65, 0.15
 """Shares of bad readings: above the first, degraded; above the second, emergency; below the third, better again."""
 PROBATION = 5
 """Seconds of recovery."""
-OWN = ("speed", "lane", "moved", "pull")
-"""What the car says of itself."""
+SLACK = 0.5
+"""m/s, m, m/s²: what the car's words of its own motion may be off what its actions make of it."""
 
 
 class Readings(NamedTuple):
     """The sensors' words, believable all: where one did not come or cannot be true, what follows from the last that was.
 
-    `speed`, `pull`, `moved` and `lane` are the car's own, `gap` and `closing` the radar's `[SECTORS]`, with `age` the seconds
-    since each was really read. `bad` is the share of readings of this second that are none.
+    `speed`, `pull`, `moved` and `lane` are the car's own, or what its action makes of the second before; `gap` and `closing` the
+    radar's `[SECTORS]`, with `age` the seconds since each was really read. `bad` is the share of readings of this second that are none.
     """
 
     speed: f32
@@ -49,19 +51,31 @@ def within(x: sc.Stream, low: float, high: float) -> sc.Stream:
     return (x >= low) & (x <= high)
 
 
-def believed(said: Sensors, opens: sc.Stream) -> Readings:
-    """The readings that can be true; `opens` says where a new drive begins."""
-    sound = within(said.speed, 0.0, SPEED_MOST) & within(said.pull, -PULL_MOST, PULL_MOST)
-    sound &= within(said.moved, 0.0, SPEED_MOST) & (said.lane >= 0) & (said.lane < LANES)
-    kept = sc.state({"speed": 0.0, "lane": 1, "moved": 0.0, "pull": 0.0})
-    own = {name: sc.where(sound, getattr(said, name), kept[name]) for name in OWN}
-    shifted = own["lane"] - kept["lane"]
-    faster = own["speed"] - kept["speed"]
-    kept.next = own
+def believed(said: Sensors, opens: sc.Stream, done: sc.Stream, of: Conditions = DRY) -> Readings:
+    """The readings that can be true; `opens` says where a new drive begins, `done` is the action of the second that they are of."""
+    kept = sc.state({"speed": SPEED_FIRST, "lane": 1})
+    due = motion(done, kept["speed"], kept["lane"], of)
+    sound = _possible(said) & (opens | _follows(said, due))
+    speed, moved = sc.where(sound, said.speed, due.speed), sc.where(sound, said.moved, due.moved)
+    lane, pull = sc.where(sound, said.lane, due.lane), sc.where(sound, said.pull, due.pull)
+    kept.next = {"speed": speed, "lane": lane}
 
-    gap, closing, age, heard = _radar(said, shifted, faster, opens)
+    gap, closing, age, heard = _radar(said, lane - kept["lane"], speed - kept["speed"], opens)
     bad = sc.where(sound, 1.0 - sc.mean(heard.to(sc.f32)), 1.0)
-    return Readings(own["speed"], own["lane"], own["moved"], own["pull"], gap, closing, age, bad)
+    return Readings(speed, lane, moved, pull, gap, closing, age, bad)
+
+
+def _possible(said: Sensors) -> sc.Stream:
+    """Whether any car may say so of its own motion."""
+    paced = within(said.speed, 0.0, SPEED_MOST) & within(said.moved, 0.0, SPEED_MOST)
+    return paced & within(said.pull, -PULL_MOST, PULL_MOST) & within(said.lane, 0, LANES - 1)
+
+
+def _follows(said: Sensors, due: Motion) -> sc.Stream:
+    """Whether it is what the action makes of what was believed: a sensor that freezes stands still while the car goes on."""
+    pairs = ((said.speed, due.speed), (said.moved, due.moved), (said.pull, due.pull))
+    near = [within(x - y, -SLACK, SLACK) for x, y in pairs]
+    return near[0] & near[1] & near[2] & (said.lane == due.lane)
 
 
 def _radar(
