@@ -162,6 +162,16 @@ def test_the_readme_has_the_memory_table(tmp_path: Path) -> None:
     assert "SEICHE_HW_SQRT_F32" in (tmp_path / "CMakeLists.txt").read_text()
 
 
+def test_a_deployment_is_told_in_a_line(tmp_path: Path) -> None:
+    done = sc.deploy(watching(), tmp_path)
+    said = re.fullmatch(r"<deployment for host: (\d+) files in (.*), ([\d,]+) B of RAM and ([\d,]+) B of flash>", repr(done))  # fmt: skip
+    assert said and int(said[1]) == len(done.files) and said[2] == str(tmp_path)
+    assert (
+        int(said[3].replace(",", "")) == done.memory.total("RAM")
+        and repr(done.trace) == f"<trace of {len(done.trace.lines)} lines>"
+    )
+
+
 # The trace.
 
 

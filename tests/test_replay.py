@@ -156,6 +156,11 @@ def test_records_of_another_kind_are_refused() -> None:
         page.write(Page([]), Path("nowhere"))
     with pytest.raises(ValueError, match="same name"):
         page.write(Page([run_of("latched", whole)] * 2), Path("nowhere"))
+    for tick, there in ((3, -1.0), (0, np.nan), (5, np.nan), (60, 0.0)):
+        place = np.array(whole["place"])
+        place[tick] = there
+        with pytest.raises(ValueError, match=f"place goes from .* m at tick {tick}: it only grows"):
+            Episode({**whole, "place": place})
     for name, value in (("mode", 4), ("action", 6), ("chosen", -1), ("lane", 3), ("cars_lane", -1)):
         strange = np.array(RECORDS["latched"][name])
         strange[1] = value
@@ -423,6 +428,24 @@ def test_drives_are_chosen_by_their_names(file: Path) -> None:
     kept = RECORDS["latched"]
     assert kept["faulty"][20] and seen["outcome"] == "sensors fail · 1 wrong turn"
     assert seen["speed"] == f"{kept['speed'][20]:.1f}"
+
+
+@needs_browser
+def test_a_drive_that_there_is_not_is_named(file: Path) -> None:
+    seen = watched(file, """
+      const note = document.getElementById("note"), told = () => [replay.state().shown.length, note.hidden, note.textContent];
+      seen.linked = told();
+      for (const names of ["typo", ["latched", "typo"], "latch"]) { try { replay.show(names); } catch (error) { (seen.said ??= []).push(error.message); } }
+      seen.still = replay.state().shown.length;
+      replay.show("memoryless"); seen.one = replay.state().shown;
+      location.hash = "#paused"; await wait(100); seen.later = told();
+    """, hash="#t=0&paused&show=typo")  # fmt: skip
+    names = [named(driver) for driver in RECORDS]
+    said = 'There is no drive "{}": there are ' + ", ".join(names) + "."
+    assert seen["faults"] == [] and seen["linked"] == [3, False, said.format("typo")]
+    assert seen["said"][0] == said.format("typo") and seen["said"][2] == said.format("latch")
+    assert 'no drive "' in seen["said"][1] and seen["still"] == 3
+    assert seen["one"] == ["memoryless"] and seen["later"] == [1, True, ""]
 
 
 @needs_browser

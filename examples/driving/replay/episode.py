@@ -68,7 +68,8 @@ class Mark:
 class Episode:
     """One drive, from its opening to its end, as `record.record` has it; `episode[name]` is an array of `FIELDS`.
 
-    Raises ValueError where one is missing, has another shape or a value that means nothing, or where there is no tick.
+    Raises ValueError where one is missing, has another shape or a value that means nothing, where the car goes back, or where there is
+    no tick.
     """
 
     def __init__(self, record: Mapping[str, Array]) -> None:
@@ -155,6 +156,11 @@ def _check(arrays: Mapping[str, Array]) -> None:
     for name, shape in FIELDS.items():
         if arrays[name].shape != (ticks, *shape):
             raise ValueError(f"{name} is {arrays[name].shape}, not {(ticks, *shape)}")
+    on = np.diff(arrays["place"], prepend=arrays["place"][:1]) >= 0
+    if not on.all():
+        tick = int(np.flatnonzero(~on)[0])
+        before, there = arrays["place"][[max(tick - 1, 0), tick]]
+        raise ValueError(f"place goes from {before:g} to {there:g} m at tick {tick}: it only grows")
     for name, end in INDICES.items():
         if not ((arrays[name] >= 0) & (arrays[name] < end)).all():
             raise ValueError(

@@ -134,7 +134,9 @@
 
   const choices = [...byId("choices").children];
 
-  function show(names) {
+  function show(...asked) {
+    const names = asked.flat(), strange = names.find((name) => !runs.some((run) => run.name === name));
+    if (strange !== undefined) throw new RangeError(`There is no drive "${strange}": there are ${runs.map((run) => run.name).join(", ")}.`);
     views.forEach((view, i) => {
       view.element.hidden = !names.includes(view.run.name);
       choices[i].setAttribute("aria-pressed", String(!view.element.hidden));
@@ -231,13 +233,23 @@
   byId("values").ontoggle = values;
   new ResizeObserver(draw).observe(byId("replay"));
 
+  function note(said = "") {
+    put(byId("note"), said);
+    byId("note").hidden = !said;
+  }
+
   // `#t=37&paused&rate=4&theme=dark&values&show=latched&show=shielded` says how the page opens; it may be a link to a moment.
   function fromAddress() {
     const asked = new URLSearchParams(location.hash.slice(1));
     if (asked.has("rate")) rate(asked.get("rate"));
     if (asked.has("values")) byId("values").open = true;
     if (asked.has("theme")) theme(asked.get("theme"));
-    if (asked.has("show")) show(asked.getAll("show"));
+    note();
+    try {
+      if (asked.has("show")) show(asked.getAll("show"));
+    } catch (error) {
+      note(error.message);
+    }
     if (asked.has("t")) seek(asked.get("t"));
     if (asked.has("paused")) pause();
     return asked;

@@ -27,7 +27,7 @@ from seiche.schedule.target import Target
 from seiche.schedule.target import target as target_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Deployment:
     """What was written, the memory table and the trace."""
 
@@ -35,6 +35,12 @@ class Deployment:
     files: tuple[Path, ...]
     memory: Footprint
     trace: Trace
+
+    def __repr__(self) -> str:
+        sizes = " and ".join(
+            f"{self.memory.total(place):,} B of {place}" for place in ("RAM", "flash")
+        )
+        return f"<deployment for {self.target}: {len(self.files)} files in {self.files[0].parent}, {sizes}>"
 
 
 def deploy(

@@ -52,11 +52,14 @@ class Line:
         return tags(self.loc.source)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trace:
     """The lines of the user's in order, each with its C."""
 
     lines: tuple[Line, ...]
+
+    def __repr__(self) -> str:
+        return f"<trace of {len(self.lines)} lines>"
 
     @property
     def back(self) -> list[tuple[Span, Loc]]:
