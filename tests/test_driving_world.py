@@ -286,21 +286,28 @@ def test_worlds_side_by_side_are_worlds_apart():
 @in_c
 @pytest.mark.long
 def test_the_world_on_xla_goes_the_same_way():
-    """Until rounding decides a change of lanes otherwise; so a short way, from many starts."""
+    """Two episodes of many worlds, to a millimetre, until rounding decides a change of lanes otherwise: which it hardly ever does."""
     pytest.importorskip("jax")
-    n, ticks = 8, 25
+    n, ticks = 16, 2 * (LONGEST + 1)
     told = np.tile(np.stack([k.words for k in sc.Key.of(9).split(n)]), (ticks, 1, 1))
     given = np.stack([actions(ticks, seed) for seed in range(n)], 1)
 
     @sc.node
     def many(action: sc.i32[n], key: sc.u32[n, 2]):
         now = sc.over_space(world, n)(action, key)
-        return now.reward, now.place, now.cars.place, now.clear.gap
+        decided = {"lanes": now.cars.lane, "hit": now.terminated, "sign": now.road.sign}
+        metres = {"place": now.place, "gap": now.clear.gap, "speed": now.cars.speed}
+        return decided, {**metres, "reward": now.reward}, now.cars.place
 
-    in_c, in_xla = (sc.compile(many, target=t).run(given, told) for t in ("c", "xla"))
-    for a, b in zip(in_c, in_xla):
-        agree = np.isclose(a, b, rtol=1e-3, atol=1e-2).reshape(ticks, n, -1).all((0, 2))
-        assert agree.mean() >= 0.75, agree
+    c, xla = (sc.compile(many, target=t).run(given, told) for t in ("c", "xla"))
+    other = [(c[0][k] != xla[0][k]).reshape(ticks, n, -1).any(-1) for k in c[0]]
+    along = ~np.logical_or.accumulate(np.any(other, axis=0))
+    assert along[:25].all() and along[-1].sum() >= 12, along.sum(0)
+    off = np.abs(c[2] - xla[2])
+    offs = {k: np.abs(c[1][k] - xla[1][k]) for k in c[1]} | {"cars": np.minimum(off, RING - off)}
+    for name, apart in offs.items():
+        assert apart[along].max() < 1e-3, name
+    assert len(np.unique(c[0]["lanes"][:, 0], axis=0)) > 50, "lanes were changed"
 
 
 @in_c
