@@ -272,6 +272,26 @@ def test_a_python_error_of_the_users_own_is_his():
         compiled(f, x=sc.f32)
 
 
+def both(x, y):
+    return x + y
+
+
+def test_a_function_of_other_arguments_than_an_iterator_gives():
+    """Not Python's complaint about a line of ours; what a function does inside of itself stays its own."""
+    for wrong in (
+        lambda v: sc.over_time(both)(v), lambda v: sc.over_time(both, carry=True)(v), lambda v: sc.over_space(both, 3)(v),
+        lambda v: sc.to_time(both, rows=2)(v), lambda v: sc.to_space(both, 3)(v), lambda v: sc.over_time(both)(v, v, v),
+        lambda v: sc.grad(both)(v.sum()), lambda v: sc.pipeline(both, 2)(v), lambda v: sc.over_time(sc.node(both))(v),
+    ):  # fmt: skip
+        error = only(wrong, "SE109", v=sc.f32[3])
+        assert error.where.file == __file__ and "both" in error.where.source + error.what
+        assert "argument: 'y'" in error.what or "too many positional" in error.what, error.what
+        assert error.why[-1][1].source == "def both(x, y):"
+    assert "not 3" in only(lambda v: sc.over_time(3)(v), "SE109", v=sc.f32[3]).what
+    with pytest.raises(TypeError, match="missing 1 required"):
+        compiled(lambda v: sc.over_time(lambda x: both(x))(v), v=sc.f32[3])
+
+
 def test_missing_equations_are_told_together_with_faults_of_types():
     def f(x, i):
         s, t = sc.state(0.0), sc.state(1)

@@ -359,9 +359,10 @@ def subgraph(
 ) -> tuple[Graph, list[Var], Any]:
     """Traces `function` over fresh inputs of these types, in a graph inside the current one; its results, unfinished.
 
-    The inputs bear `names`, or those of the function's own arguments.
+    The inputs bear `names`, or those of the function's own arguments. SE109 where it takes another number of them.
     Its memory knows no reset of around: what runs it (a scan, a frame, a derivative) sees to that.
     """
+    _check_takes(function, types)
     context = trace.current()
     graph = Graph(name, kind, context.region, trace.here())
     leaves, form = tree.flatten(types)
@@ -374,6 +375,23 @@ def subgraph(
         results, shape = _results(name, result, trace.here())
         outputs = [trace.lift(s, graph.root) for s in results]
     return graph, outputs, shape
+
+
+def _check_takes(function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    """Raises SE109 where a function that an iterator or a derivative was given cannot be called with so many arguments."""
+    if not callable(function):
+        raise fail("SE109", f"a function is needed here, not {function!r}", trace.here())
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # one of Python's own, which does not say
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        name, count = name_of(function), len(arguments)
+        what = f"{name}, called with {count} argument{'s' * (count != 1)}: {error}"
+        why = (f"{name}{signature}", _defined(function))
+        raise fail("SE109", what, trace.here(), why) from None
 
 
 def embed(
