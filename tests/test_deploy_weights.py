@@ -95,6 +95,33 @@ def test_an_optimiser_goes_on_in_bits(tmp_path: Path) -> None:
     assert (without.run(*lessons(9, seed=1)) != wanted).any()
 
 
+RING = {"capacity": 16, "batch": 4, "starts": 8, "train_every": 2, "target_every": 5}
+
+
+@pytest.mark.parametrize("of", [learn.rl.StreamQ, partial(learn.rl.DQN, **RING)])
+def test_an_agent_goes_on_in_bits_where_an_episode_opens(of: Any, tmp_path: Path) -> None:
+    agent = of(2, 3, hidden=4)
+
+    @node
+    def acts(x: f32[2], reward: f32, ended: sc.bool_) -> tuple[sc.Stream, ...]:
+        said = agent(x, reward, ended, False)
+        return said.action, said.value, said.error
+
+    def days(seed: int, ticks: int = 60) -> tuple[Any, ...]:
+        rng = np.random.default_rng(seed)
+        over = (rng.random(ticks) < 0.05) | (np.arange(ticks) == ticks - 1)
+        return rng.normal(size=(ticks, 2)).astype("f4"), rng.normal(size=ticks).astype("f4"), over
+
+    one = sc.compile(acts)
+    one.run(*days(0))
+    sc.save_weights(one, tmp_path / "w")
+    wanted, fresh = one.run(*days(1)), sc.compile(acts).run(*days(1))
+    other = sc.load_weights(sc.compile(acts), tmp_path / "w").run(*days(1))
+    for x, y, z in zip(wanted, other, fresh, strict=True):
+        np.testing.assert_array_equal(x, y)
+        assert (x != z).any()
+
+
 def test_numbers_that_belong_to_a_run_are_no_parameters(tmp_path: Path) -> None:
     """What a reset sets back to stays what it was; states of one name are told apart as `program.state` does."""
 
