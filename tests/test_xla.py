@@ -302,6 +302,21 @@ def test_quotients_are_divided_as_written() -> None:
             np.testing.assert_allclose(t, m, rtol=1e-6)
 
 
+@node
+def rounds_and_divides(x: f64) -> Any:
+    """The quotient of one by a number that came of rounding."""
+    tiny = (x * 0.0078125).to(sc.fixed(2, 6))
+    return tiny, 1.0 / tiny
+
+
+def test_zero_of_fixed_point_has_no_sign() -> None:
+    """A small negative number was rounded to -0, of which one is minus the greatest (random seed 31928)."""
+    x = np.array([-0.5, 0.25, -0.25, 0.0])
+    mine, theirs = (sc.compile(rounds_and_divides, target=t).run(x) for t in ("interp", "xla"))
+    assert mine[1].tolist() == theirs[1].tolist() == [1.984375] * 4
+    assert not np.signbit(theirs[0]).any()
+
+
 def test_wide_types_leave_the_users_setting_alone() -> None:
     @node
     def wide_mean(x: f64, n: sc.i64) -> Any:

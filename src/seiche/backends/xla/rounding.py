@@ -65,11 +65,11 @@ def _unsigned(x: Array) -> Array:
 
 
 def _clamped(x: Array, format: Format, to_integer: Callable[[Array], Array]) -> Array:
-    """Fixed point: in units of the last place, saturated; NaN is 0."""
+    """Fixed point: in units of the last place, saturated; NaN is 0, and 0 has no sign."""
     low, high = -float(1 << (format.bits - 1)), float((1 << (format.bits - 1)) - 1)
     units = jnp.where(x == x, x * 2.0**format.mantissa, 0)
-    code = to_integer(jnp.clip(units, low, high))
-    return jnp.clip(code, low, high) * 2.0**-format.mantissa
+    code = jnp.clip(to_integer(jnp.clip(units, low, high)), low, high)
+    return jnp.where(code == 0, 0, code) * 2.0**-format.mantissa
 
 
 def _narrow(x: Array, format: Format, to_integer: Callable[[Array], Array]) -> Array:
