@@ -140,7 +140,15 @@ def drawn(seed: int) -> tuple[Node, bool]:
     raise AssertionError(f"no such node for seed {seed}")
 
 
-@pytest.mark.parametrize("target, seeds", [(Interpreter, range(24)), (CProgram, range(24, 36))])
+@pytest.mark.parametrize(
+    "target, seeds",
+    [
+        (Interpreter, range(9)),
+        (CProgram, range(24, 30)),
+        pytest.param(Interpreter, range(100, 200), marks=pytest.mark.long),
+        pytest.param(CProgram, range(200, 240), marks=pytest.mark.long),
+    ],
+)
 def test_clocks_that_wait_for_each_other(target: Target, seeds: range) -> None:
     seen: Counter[bool] = Counter()
     for seed in seeds:

@@ -91,7 +91,15 @@ def over_rows(body: Node, rng: np.random.Generator) -> Node:
     return b.node("rows", (xs, cs, rs, n), outs)
 
 
-@pytest.mark.parametrize("target, seeds", [(Interpreter, range(60)), (CProgram, range(60, 80))])
+@pytest.mark.parametrize(
+    "target, seeds",
+    [
+        (Interpreter, range(20)),
+        (CProgram, range(60, 70)),
+        pytest.param(Interpreter, range(100, 200), marks=pytest.mark.long),
+        pytest.param(CProgram, range(200, 240), marks=pytest.mark.long),
+    ],
+)
 def test_cycles_that_look_both_ways(target: Target, seeds: range):
     seen: Counter[str] = Counter()
     for seed in seeds:
