@@ -18,7 +18,7 @@ EXTRAS_demo   := demo
 EXTRAS_boards := demo,deploy
 EXTRAS_digits := digits
 EXTRAS_dev    := demo,digits,dev,deploy,rl,worlds,traces
-EXTRAS_bench  := demo,digits,peers
+EXTRAS_bench  := demo,digits,peers,deploy
 EXTRAS_docs   := demo,digits,docs
 EXTRAS_zig    := zig
 

@@ -254,7 +254,7 @@ def peers(bench: Bench, result: Result, rate: float) -> None:
     """Stable-Baselines3 in the same world, where it is installed; `rate` is ours, decisions per CPU-second."""
     if importlib.util.find_spec("stable_baselines3") is None:
         bench.console.print(
-            "NOT MEASURED: Stable-Baselines3 is not installed (pip install 'seiche[baselines]')"
+            "NOT MEASURED: Stable-Baselines3 is not installed (pip install 'seiche\\[baselines]')"
         )
         return
     from bench import driving_sb3

@@ -18,7 +18,7 @@ from examples.driving import features
 from examples.driving.conditions import DRY
 from examples.driving.drivers import agent, mind
 from examples.driving.training import TRAINING, chance
-from examples.driving.world import ACTIONS, world
+from examples.driving.world import ACTIONS, KEEP, world
 from seiche import learn
 from seiche.learn import rl
 
@@ -58,8 +58,9 @@ LEARNERS: dict[str, Callable[[], Learner]] = {
 def driven(key: sc.u32[2], name: str) -> tuple[sc.Stream, sc.Stream]:
     """The reward of a second, and whether a drive ends."""
     action = sc.var(sc.i32)
-    now = world(sc.fby(0, action), key, of=DRY)
-    knows = mind(now.sensors, sc.fby(True, now.ended))
+    done = sc.fby(KEEP, action)
+    now = world(done, key, of=DRY)
+    knows = mind(now.sensors, sc.fby(True, now.ended), done)
     seen = features.remembered(now.sensors, knows.seen, knows.known)
     told = (seen, now.reward, now.terminated, now.truncated)
     if name == "PPO":

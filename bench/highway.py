@@ -26,7 +26,7 @@ def run(bench: Bench) -> Result:
     result = Result("highway")
     if importlib.util.find_spec("highway_env") is None:
         bench.console.print(
-            "NOT MEASURED: highway-env is not installed (pip install 'seiche[worlds]')"
+            "NOT MEASURED: highway-env is not installed (pip install 'seiche\\[worlds]')"
         )
         return result
     steps, episodes = bench.pick(STEPS, 60), bench.pick(EPISODES, 1)
@@ -63,7 +63,7 @@ def peers(bench: Bench, steps: int, episodes: int) -> dict[str, list[Course]]:
     """Stable-Baselines3, where it is installed."""
     if importlib.util.find_spec("stable_baselines3") is None:
         bench.console.print(
-            "NOT MEASURED: Stable-Baselines3 is not installed (pip install torch==2.13.0 'seiche[baselines]')"
+            "NOT MEASURED: Stable-Baselines3 is not installed (pip install torch==2.13.0 'seiche\\[baselines]')"
         )
         return {}
     came: dict[str, list[Course]] = {}

@@ -9,8 +9,10 @@ import pytest
 from rich.console import Console
 
 from bench import __main__ as command
+from bench import driving_learners
 from bench.measure import Entry, Job, Ratio, Times, calls_per_batch, contest, ratio, turn
 from bench.report import Bench, Result, mark, number
+from seiche import bool_, f32
 
 
 def tiny() -> Bench:
@@ -96,6 +98,12 @@ def test_a_bench_runs(name: str) -> None:
     assert result.name == name and result.figures
     if name in ("gradients", "memory", "laws"):  # what is no matter of time must hold
         assert all(f.met is not False for f in result.figures), result.figures
+
+
+@pytest.mark.parametrize("name", driving_learners.LEARNERS)
+def test_learners_of_every_kind_find_their_place_in_the_car(name: str) -> None:
+    reward, ended = driving_learners.driven.trace(name=name).node.outputs
+    assert (reward.type, ended.type) == (f32[()], bool_[()])
 
 
 def test_the_summary_shows_every_figure_and_results_are_kept(tmp_path) -> None:
