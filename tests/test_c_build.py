@@ -157,13 +157,15 @@ def test_what_cannot_be_loaded_is_not_kept(
     assert build.loaded(SOURCES, "a")[1].a() == 7
 
 
-@pytest.mark.parametrize("left", [0, 100, 5000])
-def test_a_library_cut_off_in_the_cache_is_built_again(left: int, cache: Path) -> None:
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.95])
+def test_a_library_cut_off_in_the_cache_is_built_again(share: float, cache: Path) -> None:
     path = build.build(SOURCES)
     whole = path.read_bytes()
-    path.write_bytes(whole[:left])
+    left = whole[: int(share * len(whole))]
+    path.write_bytes(left)
     again, dll = build.loaded(SOURCES, "a")
-    assert again == path and dll.a() == 7 and path.read_bytes() == whole
+    assert again == path and dll.a() == 7
+    assert len(path.read_bytes()) > len(left)
 
 
 # Running.
