@@ -1,7 +1,7 @@
 """highway-env's fast highway: our learners behind the shield beside Stable-Baselines3's DQN and PPO, and drivers that learn nothing.
 
 All see the same observation, learn from 20,000 decisions and drive 100 new episodes of 30 s, whose seeds are the same for all. The simulator is
-Python and takes nearly all of the time: an hour and more for the whole, so that `make bench` leaves it out.
+Python and takes nearly all of the time: an hour on two cores for the whole, so that `make bench` leaves it out.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from bench.apart import apart
+from bench.apart import side_by_side
 from bench.report import Bench, Result
 
-SEEDS, SB3_SEEDS = (0, 1, 2), (0,)
+SEEDS, PEER_SEEDS = (0, 1, 2), (0,)
+"""Of stream Q; of what stands beside it."""
 STEPS, EPISODES = 20_000, 100
 CRASHES_MAX, RETURN_MIN, MEMORY_MAX = 0.01, 22.0, 1 / 3
 """Of an episode, as the simulator's own IDM drives; of an episode; of Stable-Baselines3's."""
 UNLEARNT = ("random", "idle", "rule")
 Course = dict[str, Any]
+Job = tuple[Any, ...]
+"""A name, `module:function`, what it is called with."""
 
 
 def run(bench: Bench) -> Result:
@@ -30,7 +33,17 @@ def run(bench: Bench) -> Result:
         )
         return result
     steps, episodes = bench.pick(STEPS, 60), bench.pick(EPISODES, 1)
-    courses = ours(bench, steps, episodes) | peers(bench, steps, episodes)
+    jobs = peers(bench, steps, episodes) + ours(bench, steps, episodes)
+    came: dict[int, Course] = {}
+    works = side_by_side([work for _, *work in jobs])
+    for k, course in bench.track(works, "courses", len(jobs)):
+        came[k] = course
+        bench.console.print(
+            f"{jobs[k][0]}: return {course['returns']:.1f}, crashes {course['crashes']:.0%}"
+        )
+    courses: dict[str, list[Course]] = {}
+    for k, (name, *_) in enumerate(jobs):
+        courses.setdefault(name, []).append(came[k])
     bench.table(
         f"The fast highway: {steps:,} decisions of training, {episodes} new episodes",
         ["", "seeds", "return", "crashes, %", "m/s", "overridden, %", "CPU s", "peak MB"],
@@ -41,39 +54,36 @@ def run(bench: Bench) -> Result:
     return result
 
 
-def ours(bench: Bench, steps: int, episodes: int) -> dict[str, list[Course]]:
-    """The shield with what learns nothing before it, the same drivers without it, and the learner."""
-    came: dict[str, list[Course]] = {}
+def ours(bench: Bench, steps: int, episodes: int) -> list[Job]:
+    """The learners behind the shield, what learns nothing there, and the same without it."""
     work = "examples.highway.training:course"
-    for name in UNLEARNT[: bench.pick(len(UNLEARNT), 1)]:
-        for shield in (True, False):
-            said = f"{name}{', shielded' if shield else ''}"
-            with bench.status(said):
-                came[said] = [apart(work, name, shield, 0, 0, episodes)]
-    with bench.status("the simulator's own IDM"):
-        came["IDM and MOBIL"] = [apart("examples.highway.training:simulators_own", episodes)]
-    for name in ("stream_q", "dqn")[: bench.pick(2, 1)]:
-        with bench.status(name):
-            seeds = SEEDS[: bench.pick(len(SEEDS), 1)]
-            came[f"{name}, shielded"] = [apart(work, name, True, s, steps, episodes) for s in seeds]
-    return came
+    learners = (("stream_q", SEEDS), ("dqn", PEER_SEEDS))[: bench.pick(2, 1)]
+    jobs = [
+        (f"{name}, shielded", work, name, True, seed, steps, episodes)
+        for name, seeds in learners
+        for seed in seeds[: bench.pick(len(seeds), 1)]
+    ]
+    jobs += [
+        (f"{name}{', shielded' if shield else ''}", work, name, shield, 0, 0, episodes)
+        for name in UNLEARNT[: bench.pick(len(UNLEARNT), 1)]
+        for shield in (True, False)
+    ]
+    return [*jobs, ("IDM and MOBIL", "examples.highway.training:simulators_own", episodes)]
 
 
-def peers(bench: Bench, steps: int, episodes: int) -> dict[str, list[Course]]:
+def peers(bench: Bench, steps: int, episodes: int) -> list[Job]:
     """Stable-Baselines3, where it is installed."""
     if importlib.util.find_spec("stable_baselines3") is None:
         bench.console.print(
             "NOT MEASURED: Stable-Baselines3 is not installed (pip install torch==2.13.0 'seiche\\[baselines]')"
         )
-        return {}
-    came: dict[str, list[Course]] = {}
-    for name in ("DQN", "PPO"):
-        with bench.status(f"Stable-Baselines3 {name}"):
-            came[f"SB3 {name}"] = [
-                apart("bench.driving_sb3:on_the_highway", name, s, steps, episodes)
-                for s in SB3_SEEDS
-            ]
-    return came
+        return []
+    work = "bench.driving_sb3:on_the_highway"
+    return [
+        (f"SB3 {name}", work, name, seed, steps, episodes)
+        for name in ("DQN", "PPO")
+        for seed in PEER_SEEDS
+    ]
 
 
 def mean(courses: list[Course], what: str) -> float:
