@@ -97,8 +97,7 @@ def flags(compiler: Compiler, arithmetic: Arithmetic = "strict") -> tuple[str, .
     machine = platform.machine().lower()
     native = "-mcpu=native" if machine in ("aarch64", "arm64") else "-march=native"
     # gcc at -O2 vectorises what is cheap only. What -O3 does beyond that pays where short loops are vectors (ADR 0018), and costs no step.
-    # Its vectors of straight lines (SLP) are left off: gcc 12 stores wrong columns of small products there (random seed 111244).
-    speed = ("-O2",) if compiler.is_clang else ("-O3", "-fno-tree-slp-vectorize")
+    speed = ("-O2",) if compiler.is_clang else ("-O3",)
     if machine in ("x86_64", "amd64"):
         speed += ("-mprefer-vector-width=512",)
     root = ("-DSEICHE_HW_SQRT",) if machine in HARDWARE_SQRT else ()

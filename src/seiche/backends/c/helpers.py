@@ -108,6 +108,11 @@ PROLOGUE = """\
 #pragma STDC FP_CONTRACT OFF
 #endif
 
+#if defined(__GNUC__) && !defined(__clang__)
+/* gcc's vectors of straight lines: gcc 12 moves a load before a store of the same element there. */
+#pragma GCC optimize ("no-tree-slp-vectorize")
+#endif
+
 /* The iterations of the loop that follows touch no common element. */
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed"
