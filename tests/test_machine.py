@@ -107,6 +107,28 @@ def test_states_that_exchange_their_values(count: int, size: tuple[int, ...]) ->
     agree(b.node("n", (x,), tuple(b.add(s, x) for s in states)))
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_states_that_take_each_others_values_by_chance(seed: int) -> None:
+    """Some swap, some wait for those that swap, some choose."""
+    rng = np.random.default_rng((seed, 20))
+    b, turns, size = Builder(), Var("turn", B), f32[3]
+    states = [Var(f"s{k}", size) for k in range(int(rng.integers(2, 7)))]
+
+    def taken() -> Var:
+        return states[int(rng.integers(len(states)))]
+
+    for k, s in enumerate(states):
+        made = {
+            "moves": taken,
+            "chooses": lambda: b.select(b.broadcast(turns, shape=(3,)), taken(), taken()),
+            "merges": lambda: b.merge(turns, b.when(taken(), turns), b.when(taken(), turns, False)),
+            "adds": lambda: b.add(taken(), taken()),
+            "turns": lambda: b.slice(taken(), start=(None,), stop=(None,), step=(-1,)),
+        }
+        close(b, s, float(k), made[str(rng.choice(list(made)))]())
+    agree(b.node("n", (turns,), tuple(b.sum(s, axes=(0,)) for s in states)))
+
+
 def test_a_delay_line_of_states() -> None:
     b, x = Builder(), Var("x", V)
     taps = [x]

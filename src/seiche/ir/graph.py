@@ -77,6 +77,19 @@ def connected(
     return [[nodes[i] for i in part] for part in parts]
 
 
+def on_cycles(pairs: Iterable[tuple[int, int]]) -> set[int]:
+    """The numbers that lie on a cycle of two or more.
+
+    >>> sorted(on_cycles([(0, 1), (1, 0), (1, 2)]))
+    [0, 1]
+    """
+    import rustworkx as rx
+
+    graph: rx.PyDiGraph[None, None] = rx.PyDiGraph()
+    graph.extend_from_edge_list(list(pairs))
+    return {i for part in rx.strongly_connected_components(graph) if len(part) > 1 for i in part}
+
+
 def is_cyclic(component: list[Equation]) -> bool:
     """Whether the equations of a component read each other (or the only one itself)."""
     return len(component) > 1 or any(v in component[0].outs for v in operands(component[0].rhs))

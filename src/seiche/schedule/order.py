@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from seiche.ir.clocks import Clock
 from seiche.ir.core import Var
+from seiche.ir.graph import on_cycles
 from seiche.numbers.formats import Shape
 from seiche.schedule.carry import carried
 from seiche.schedule.tasks import Choice, Compute, Copy, Fill, Keep, Open, Rows, State, Task, Work
@@ -95,9 +96,12 @@ class Graph:
         return order, [i for i, n in enumerate(waiting) if n > 0]
 
     def tangled(self) -> list[State]:
-        """States whose copies wait for each other (two states that swap their values)."""
+        """States whose copies wait for each other (two states that swap their values), not those that wait for such ones."""
         _, rest = self.sorted()
-        return [s for s, i in self.copies.items() if i in rest]
+        if not rest:
+            return []
+        cyclic = on_cycles((p, i) for i in rest for p in self.after[i])
+        return [s for s, i in self.copies.items() if i in cyclic]
 
 
 class Reach:

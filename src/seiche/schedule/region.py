@@ -126,6 +126,7 @@ class Region:
 
     def _graph(self) -> Graph:
         """The task graph, in which no two states wait for each other."""
+        detached: set[State] = set()
         while True:
             self.inlining = Inlining(self.work, hardware=self.w.hardware)
             settle(self.work, self.inlining)
@@ -134,6 +135,8 @@ class Region:
             tangled = graph.tangled()
             if not tangled:
                 return graph
+            assert tangled[0] not in detached, "a state apart from its memory waits for no other"
+            detached.add(tangled[0])
             self._detach(tangled[0])
 
     def _detach(self, state: State) -> None:
