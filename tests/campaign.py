@@ -3,7 +3,7 @@
 Each program is run by the oracle, the interpreter and C: results and states must agree in every bit, predicted bytes must be
 the compiled ones. With `--xla`, the interpreter and XLA instead, to a tolerance (`laws_xla`). With `--choices`, programs are
 first put into blocks, folded, cut into stages, their products cut up, at random (`choices`). A program that fails is shrunk
-and printed with its seed.
+and printed with its seed; one that takes longer than a quarter of an hour is printed too.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +25,28 @@ from tests.laws import Disagreement, judge
 from tests.programs import random_program, shrink
 
 console = Console()
+LIMIT_S = 900
+"""For one program and its shrinking: one that takes longer has met something that does not end."""
+
+
+class Endless(BaseException):
+    """Not an `Exception`, which a law would take for a failure of the program's."""
+
+
+def _stop(*_: object) -> None:
+    raise Endless
+
+
+def watched(seed: int, **how: object) -> tuple[int, str, str]:
+    """`verdict`, within the limit."""
+    signal.signal(signal.SIGALRM, _stop)
+    signal.alarm(LIMIT_S)
+    try:
+        return verdict(seed, **how)  # type: ignore[arg-type]
+    except Endless:
+        return seed, "it ends", f"not within {LIMIT_S} s"
+    finally:
+        signal.alarm(0)
 
 
 def verdict(
@@ -114,7 +137,7 @@ def _judged(
 ) -> Iterator[tuple[int, str, str]]:
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         yield from pool.imap_unordered(
-            partial(verdict, size=size, xla=xla, choices=choices), seeds, chunksize=4
+            partial(watched, size=size, xla=xla, choices=choices), seeds, chunksize=4
         )
 
 
