@@ -2,8 +2,9 @@
 
 What a tolerance means depends on the program: a comparison of nearly equal values, or a chaotic recurrence, turns the last bit
 into another result. So the interpreter runs again with noise of about an ulp after every op that XLA may round otherwise, and
-with subnormals flushed, as XLA does. Where these runs agree, XLA must agree with them, up to a multiple of their spread; an
-output on which they do not agree among themselves says nothing, and the program counts as unstable.
+before it too where terms are summed: what a sum is off by is relative to its terms, which may cancel. Subnormals are flushed,
+as XLA does. Where these runs agree, XLA must agree with them, up to a multiple of their spread; an output on which they do
+not agree among themselves says nothing, and the program counts as unstable.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ EXACT_OPS = (
     "floor",
     "round",
 )
+SUMMING = ("sum", "cumsum", "scatter_add", "matmul", "cholesky", "triangular_solve", "solve")
+"""Their errors are those of arguments that are a little off (Higham, Accuracy and Stability of Numerical Algorithms, §3.1)."""
 CIRCULAR, TURNS_MAX = ("sin", "cos", "tan"), 1e5
 """Beyond that the language's own functions are not accurate, XLA's are."""
 NOISY_RUNS = 4
@@ -67,15 +70,19 @@ def flushed(x: Any) -> np.ndarray:
 def noisy(rng: np.random.Generator) -> Iterator[None]:
     """Inside, the interpreter rounds a little otherwise."""
 
+    def shaken(x: np.ndarray) -> np.ndarray:
+        if x.dtype.kind != "f":
+            return x
+        ulp = np.finfo(x.dtype).eps * NOISE_ULPS[x.dtype.name]
+        return np.asarray(x * (1 + ulp * rng.uniform(-1, 1, x.shape))).astype(x.dtype)
+
     def value(op: str, args: tuple[np.ndarray, ...], use: Any) -> np.ndarray:
-        result = np.asarray(OPS[op].value(tuple(map(flushed, args)), use))
-        if (
-            result.dtype.kind == "f"
-            and OPS[op].family not in EXACT_FAMILIES
-            and op not in EXACT_OPS
-        ):
-            ulp = np.finfo(result.dtype).eps * NOISE_ULPS[result.dtype.name]
-            result = (result * (1 + ulp * rng.uniform(-1, 1, result.shape))).astype(result.dtype)
+        taken = tuple(map(flushed, args))
+        if op in SUMMING:
+            taken = tuple(map(shaken, taken))
+        result = np.asarray(OPS[op].value(taken, use))
+        if OPS[op].family not in EXACT_FAMILIES and op not in EXACT_OPS:
+            result = shaken(result)
         if op in CIRCULAR:
             result = np.where(
                 np.abs(args[0]) > TURNS_MAX, rng.uniform(-1, 1, result.shape), result

@@ -26,7 +26,15 @@ from seiche.ir.op import OPS, Use
 from seiche.numbers.formats import Format
 from seiche.schedule.fold import value
 from tests.laws import Disagreement
-from tests.laws_xla import TURNS_MAX, flushed, judge_xla
+from tests.laws_xla import (
+    NOISY_RUNS,
+    TURNS_MAX,
+    flushed,
+    judge_xla,
+    noisy,
+    outcome,
+    tolerance,
+)
 from tests.learning import close
 from tests.programs import random_program
 from tests.test_ops import cases
@@ -450,6 +458,29 @@ def test_the_law_notices_a_wrong_function(monkeypatch: pytest.MonkeyPatch) -> No
             except Disagreement:
                 return
     raise AssertionError("no program of these seeds notices a tanh that is wrong by 0.05 %")
+
+
+def test_the_law_lets_a_sum_be_off_by_what_its_terms_are_rounded_by() -> None:
+    """Of terms that cancel a tiny sum is left; any order of adding them is right to an ulp of the terms, none to one of the sum."""
+    terms = np.random.default_rng(0).uniform(1, 2, 200).astype(np.float32)
+    terms[100:] = -terms[:100] * np.float32(1 + 2**-10)
+
+    @node
+    def left(x: f32[200]) -> tuple[f32, f32]:
+        return x.sum(), x @ np.ones(200, np.float32)
+
+    program = sc.compile(left)
+    wanted = outcome(program, [terms[None]])
+    others = []
+    for k in range(NOISY_RUNS):
+        with noisy(np.random.default_rng(k)):
+            others.append(outcome(program, [terms[None]]))
+    for name, wants in wanted.values.items():
+        allowed = tolerance(wants, [o.values[name] for o in others], wanted.formats[name])
+        exact = np.sum(terms, dtype=np.float64)
+        for order in (terms, terms[::-1], np.sort(terms)):
+            off = abs(np.cumsum(order)[-1] - exact)
+            assert off < allowed < 4e-6 * np.abs(terms).sum(), (name, off, allowed, exact)
 
 
 # Devices.
