@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -25,6 +26,7 @@ from seiche.errors import NOWHERE, SeicheError
 from seiche.ir.op import OPS, Use
 from seiche.numbers.formats import Format
 from seiche.schedule.fold import value
+from tests.choices import base, chosen
 from tests.laws import Disagreement
 from tests.laws_xla import (
     NOISY_RUNS,
@@ -100,6 +102,22 @@ def test_op_on_its_samples(name: str) -> None:
         results = [np.asarray(y) for y in jax.jit(all_cases)(given)]
     for (use, _), xs, mine, theirs in zip(every, given, wanted, results, strict=True):
         same(name, use, xs, mine, flushed(theirs))
+
+
+@pytest.mark.parametrize("name", ["index", "take", "take_along", "update", "scatter_add"])
+def test_of_one_row_xla_makes_no_slice_of_its_own(name: str) -> None:
+    """Its `dynamic-slice.7` and JAX's `dynamic_slice.7` are one function to its emitters: a fusion of both gave a wrong number."""
+    for use, arrays in cases(name):
+        if arrays[-1 if name == "update" else 1].size == 1:
+            with wide():
+                program = jax.jit(lambda *xs: table.value(name, xs, use, NOWHERE))
+                text = program.lower(*arrays).compile().as_text()
+            assert not re.search(r"%dynamic-(update-)?slice[.\d]* =", text), use
+
+
+def test_a_row_beside_rows_of_the_input_is_itself() -> None:
+    """The folded stack in which such a fusion was found."""
+    assert judge_xla(chosen(base(182714), 182714), 182714) == "ok"
 
 
 def same(

@@ -18,8 +18,8 @@ def _by_columns(a: Array) -> Array:
     below = lax.iota(jnp.int32, n)
 
     def step(k: Array, out: Array) -> Array:
-        column = jnp.take(out, k, axis=-1, mode="clip")
-        pivot = jnp.take(column, k, axis=-1, mode="clip")
+        column = lax.dynamic_index_in_dim(out, k, -1, keepdims=False)
+        pivot = lax.dynamic_index_in_dim(column, k, -1, keepdims=False)
         pivot = jnp.sqrt(jnp.where(pivot > 0, pivot, jnp.nan))[..., None]
         column = jnp.where(below > k, column / pivot, jnp.where(below == k, pivot, 0))
         rest = (below > k)[:, None] & (below > k)

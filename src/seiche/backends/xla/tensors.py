@@ -62,7 +62,8 @@ TENSORS.update(
 )
 
 
-# Dynamic indices.
+# Dynamic indices. A gather or scatter of one row is a dynamic slice here already: XLA would make one of it, and call it
+# `dynamic-slice.7`; the emitters of its fusions write dashes as underscores, and take it for JAX's own `dynamic_slice.7`.
 
 
 def clamped(i: Array, n: int) -> Array:
@@ -79,13 +80,23 @@ def inside(i: Array, n: int) -> Array:
     return (i >= kind(0)) & (i <= kind(top))
 
 
+def _row(x: Array, i: Array, axis: int) -> Array:
+    """The row that the one index in `i` names."""
+    at = clamped(jnp.reshape(i, ()), x.shape[axis])
+    return lax.dynamic_index_in_dim(x, at, axis, keepdims=False)
+
+
 def _take(use: Use, x: Array, indices: Array) -> Array:
     axis = use.params["axis"]
+    if indices.size == 1:
+        return jnp.reshape(_row(x, indices, axis), use.out.shape)
     at = (*(slice(None),) * axis, clamped(indices, x.shape[axis]))
     return x.at[at].get(mode="promise_in_bounds")
 
 
 def _take_along(use: Use, x: Array, indices: Array) -> Array:
+    if indices.size == 1:
+        return _take(use, x, indices)
     axis = use.params["axis"]
     i = clamped(indices, x.shape[axis])
     return jnp.take_along_axis(x, i, axis, mode="promise_in_bounds")
@@ -105,13 +116,15 @@ def _dynamic_slice(use: Use, x: Array, i: Array) -> Array:
 
 
 def _update(use: Use, x: Array, row: Array, i: Array) -> Array:
-    """Written at every tick, where i is out of range with what is there: so that XLA can do it in place."""
     axis, lead = use.params["axis"], use.params.get("batch", 0)
-    if lead:
-        return _update_each(x, row, i, axis, lead)
-    at = clamped(i, x.shape[axis])
-    old = lax.dynamic_index_in_dim(x, at, axis, keepdims=False)
-    row = jnp.where(inside(i, x.shape[axis]), row, old)
+    return _update_one(x, row, i, axis) if i.size == 1 else _update_each(x, row, i, axis, lead)
+
+
+def _update_one(x: Array, row: Array, i: Array, axis: int) -> Array:
+    """Written at every tick, where i is out of range with what is there: so that XLA can do it in place."""
+    there = inside(jnp.reshape(i, ()), x.shape[axis])
+    row = jnp.where(there, row, _row(x, i, axis))
+    at = clamped(jnp.reshape(i, ()), x.shape[axis])
     return lax.dynamic_update_index_in_dim(x, row, at, axis)
 
 
@@ -127,13 +140,15 @@ def _update_each(x: Array, row: Array, i: Array, axis: int, lead: int) -> Array:
 def _scatter_add(use: Use, x: Array, indices: Array, rows: Array) -> Array:
     axis = use.params["axis"]
     n = x.shape[axis]
+    if indices.size == 1:
+        old = _row(x, indices, axis)
+        return _update_one(x, old + jnp.reshape(rows, old.shape), indices, axis)
     i = jnp.where(inside(indices, n), clamped(indices, n), np.int32(n))
     return x.at[(*(slice(None),) * axis, i)].add(rows, mode="drop")
 
 
 def _index(use: Use, x: Array, i: Array) -> Array:
-    axis = use.params["axis"]
-    return lax.dynamic_index_in_dim(x, clamped(i, x.shape[axis]), axis, keepdims=False)
+    return _row(x, i, use.params["axis"])
 
 
 TENSORS.update(
