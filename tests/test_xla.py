@@ -120,6 +120,21 @@ def test_a_row_beside_rows_of_the_input_is_itself() -> None:
     assert judge_xla(chosen(base(182714), 182714), 182714) == "ok"
 
 
+@pytest.mark.parametrize(("constant", "x"), [(1e30, 0.0), (1e-30, 1e25)])
+def test_constants_are_not_multiplied_with_each_other(constant: float, x: float) -> None:
+    """XLA makes (x x) (c c) of (x c) (x c), also where c c is out of range."""
+
+    @node
+    def product(x: f32[2]) -> f32[2]:
+        scaled = x * np.array([constant, 2.0], np.float32)
+        return scaled * scaled
+
+    xs = np.array([[x, 3.0]], np.float32)
+    wanted = sc.compile(product).run(xs)
+    np.testing.assert_allclose(sc.compile(product, target="xla").run(xs), wanted, rtol=1e-6)
+    assert np.isfinite(wanted).all()
+
+
 def same(
     name: str, use: Use, xs: tuple[np.ndarray, ...], mine: np.ndarray, theirs: np.ndarray
 ) -> None:

@@ -13,12 +13,14 @@ from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from seiche.backends.xla.library import Array, jnp, lax
 from seiche.backends.xla.table import value
 from seiche.errors import InternalError
 from seiche.ir.clocks import Clock, infer
 from seiche.ir.core import Apply, Equation, Fby, Lit, Merge, Node, Post, Scan, Var, When, operands
-from seiche.ir.op import OPS
+from seiche.ir.op import OPS, AnyArray
 from seiche.numbers.formats import Type
 from seiche.schedule.fold import use_of
 from seiche.schedule.sweeps import conditions_of, sweeps
@@ -37,6 +39,18 @@ Place = Callable[[Var, Array], Array]
 def blank(type: Type) -> Array:
     """What an absent stream holds: anything of its type."""
     return jnp.zeros(type.shape, type.format.dtype)
+
+
+def literal(constant: AnyArray) -> Array:
+    """A constant, hidden from XLA where its square leaves the range: of (x c) (y c) XLA makes (x y) (c c), 0 times infinity."""
+    made = jnp.asarray(constant)
+    if constant.dtype.kind != "f":
+        return made
+    with np.errstate(over="ignore", under="ignore"):
+        squares = np.square(constant[np.isfinite(constant) & (constant != 0)])
+    normal = np.finfo(constant.dtype)
+    inside = np.all((squares >= normal.tiny) & (squares <= normal.max))
+    return made if inside else lax.optimization_barrier(made)
 
 
 @dataclass
@@ -145,7 +159,7 @@ class Equations:
         env = tick.env
         match eq.rhs:
             case Lit(constant):
-                env[eq.out] = jnp.asarray(constant)
+                env[eq.out] = literal(constant)
             case Apply(op, args):
                 made = value(op, tuple([env[a] for a in args]), self.uses[eq], eq.out.loc)
                 env[eq.out] = self.as_written(eq.out, made)
