@@ -50,6 +50,7 @@ EXACT_OPS = (
 )
 SUMMING = ("sum", "cumsum", "scatter_add", "matmul", "cholesky", "triangular_solve", "solve")
 """Their errors are those of arguments that are a little off (Higham, Accuracy and Stability of Numerical Algorithms, §3.1)."""
+ADDING = ("add", "sub")
 CIRCULAR, TURNS_MAX = ("sin", "cos", "tan"), 1e5
 """Beyond that the language's own functions are not accurate, XLA's are."""
 NOISY_RUNS = 4
@@ -76,11 +77,23 @@ def noisy(rng: np.random.Generator) -> Iterator[None]:
         ulp = np.finfo(x.dtype).eps * NOISE_ULPS[x.dtype.name]
         return np.asarray(x * (1 + ulp * rng.uniform(-1, 1, x.shape))).astype(x.dtype)
 
+    def overflowing(op: str, args: tuple[np.ndarray, ...], use: Any, result: np.ndarray) -> Any:
+        """Where sums leave the range, infinite or not a number: that depends on their order, and on products fused into them."""
+        if op in SUMMING:
+            finite = tuple(np.where(np.isfinite(x), x, 0).astype(x.dtype) for x in args)
+            beyond = ~np.isfinite(OPS[op].value(finite, use))
+        else:
+            beyond = np.isnan(result) & ~np.isnan(args[0]) & ~np.isnan(args[1])
+        either = rng.choice([np.inf, np.nan], result.shape)
+        return np.where(beyond, either, result).astype(result.dtype)
+
     def value(op: str, args: tuple[np.ndarray, ...], use: Any) -> np.ndarray:
         taken = tuple(map(flushed, args))
         if op in SUMMING:
             taken = tuple(map(shaken, taken))
         result = np.asarray(OPS[op].value(taken, use))
+        if op in (*SUMMING, *ADDING) and not np.isfinite(result).all():
+            result = overflowing(op, taken, use, result)
         if OPS[op].family not in EXACT_FAMILIES and op not in EXACT_OPS:
             result = shaken(result)
         if op in CIRCULAR:
