@@ -60,7 +60,7 @@ CONTESTANTS = (
     Contestant("cart-pole, stream AC", example.balance_ac, 100_000, SOLVED),
     Contestant("cart-pole, PPO of 8", example.balance_ppo, 12_500, SOLVED, 8),
     Contestant("cart-pole, PPO of 8 with a GRU", example.balance_gru, 12_500, SOLVED, 8),
-    Contestant("cart-pole, DQN", example.balance_dqn, 100_000, None),
+    Contestant("cart-pole, DQN", example.balance_dqn, 100_000, SOLVED),
     Contestant("pendulum, stream AC", example.swing_up, 500_000, None),
     PENDULUM,
     Contestant("memory, latched, stream Q", example.remember, 20_000, REMEMBERED),

@@ -77,7 +77,7 @@ def balance_ppo(seed: int = 0) -> Outcome:
 
 @node
 def balance_dqn(seed: int = 0, steps: int = 100_000) -> Outcome:
-    """The cart-pole by deep Q-learning: observations near 1, rewards of a tenth, so that values stay near the loss's bend.
+    """The cart-pole by deep Q-learning: observations near 1; of rewards only -1 for a fall, so that values stay within the loss's bend.
 
     The target follows the weights a hundredth at a time; after three fifths of the run the steps are nothing, and what was
     learnt stays.
@@ -89,8 +89,8 @@ def balance_dqn(seed: int = 0, steps: int = 100_000) -> Outcome:
     )  # fmt: skip
     size = np.array([1 / cart_pole.PLACE_MAX, 0.5, 1 / cart_pole.ANGLE_MAX, 0.5], np.float32)
 
-    def act(observation: sc.Stream, reward: sc.Stream, *ends: sc.Stream) -> Any:
-        return agent(size * observation, 0.1 * reward, *ends)
+    def act(observation: sc.Stream, _: sc.Stream, fell: sc.Stream, late: sc.Stream) -> Any:
+        return agent(size * observation, sc.where(fell, -1.0, 0.0), fell, late)
 
     now, _ = rl.interaction(lambda a: cart_pole.cart_pole(a, chance(seed)), act, 0)
     return outcome(now)
