@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from stable_baselines3 import DQN, PPO
 
-from bench.apart import apart, peak_mb
+from bench.apart import apart
 from bench.report import Bench, Result
+from examples.gymnasiums import peak_mb
 from seiche.learn.rl.gym import Environment
 
 STEPS, EPISODES = 50_000, 50

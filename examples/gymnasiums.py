@@ -13,11 +13,13 @@ import argparse
 import importlib
 import importlib.util
 import resource
+import sys
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -120,6 +122,15 @@ class Timed:
         self.program.reset()
 
 
+def peak_mb() -> float:
+    """The most memory that this process ever held at a time, in MB."""
+    # Linux starts a process's ru_maxrss with the peak of the one that started it; what its status says is its own.
+    if (status := Path("/proc/self/status")).exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024 / (1024 if sys.platform == "darwin" else 1)
+
+
 def made(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
     """An environment by its id, made with `options`; that a newer version of it exists is not said."""
     with warnings.catch_warnings():
@@ -209,7 +220,7 @@ def _seldom(taken: int, done: gym.Episodes, watch: Callable[[int, gym.Episodes],
 def cost(setting: Setting, timed: Timed, seconds: float) -> None:
     """What a run took: of the whole, and of the learner, as it is called from Python."""
     alone = timed.ticks * (setting.side if setting.learner == "ppo" else 1) / timed.seconds
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb()
     held = timed.program.report().plan.struct_bytes
     show.fact(
         "  CPU time of the training, and the learner's", f"{seconds:.1f} s, {timed.seconds:.1f} s"

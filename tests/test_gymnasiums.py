@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import seiche as sc
+from bench.apart import apart
 from examples.gymnasiums import Setting
 
 gymnasium = pytest.importorskip("gymnasium")
@@ -170,6 +171,13 @@ def test_what_the_page_shows_is_what_it_prints(tmp_path):
     document = Path(__file__).parent.parent / "docs" / "environments.md"
     shown = [(p.shown.text, printed) for p, printed in outputs(document, tmp_path) if p.shown]
     assert len(shown) == 1 and all(text == printed for text, printed in shown)
+
+
+def test_the_peak_of_memory_is_that_of_this_process_alone():
+    """Not of the one that started it."""
+    held = np.ones(50_000_000)
+    assert held.nbytes / 2**20 < example.peak_mb()
+    assert 10 < apart("examples.gymnasiums:peak_mb") < held.nbytes / 2**20
 
 
 def test_all_worlds_of_the_example_are_tried():

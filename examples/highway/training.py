@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -88,7 +87,7 @@ def train(
     # Each seed has episodes of its own.
     done = gym.train(wheel, env or road(), steps, 100_000 * (seed + 1), watch)
     cpu_s = time.process_time() - began
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak_mb = gymnasiums.peak_mb()
     held = wheel.program.report().plan.struct_bytes
     return Pilot(
         driver, shield, dict(wheel.program.state), cpu_s, wheel.seconds, peak_mb, held, done
