@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import re
 import resource
 import sys
 import time
@@ -125,8 +126,9 @@ class Timed:
 def peak_mb() -> float:
     """The most memory that this process ever held at a time, in MB."""
     # Linux starts a process's ru_maxrss with the peak of the one that started it; what its status says is its own.
-    if (status := Path("/proc/self/status")).exists():
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
+    status = Path("/proc/self/status")
+    if own := re.search(r"VmHWM:\s*(\d+) kB", status.read_text() if status.exists() else ""):
+        return int(own[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1024 / (1024 if sys.platform == "darwin" else 1)
 
